@@ -7,6 +7,7 @@
 #[allow(clippy::disallowed_methods, reason = "the service reads the clock, once a review")]
 pub mod authz;
 pub mod document;
+pub mod eval;
 pub mod model;
 pub mod policy;
 #[allow(clippy::disallowed_methods, reason = "telemetry reads the clock and writes files")]

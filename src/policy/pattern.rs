@@ -65,6 +65,12 @@ impl Pattern {
         Self { runs: Box::new([name.into()]) }
     }
 
+    /// The pattern that matches every name that begins with this.
+    #[must_use]
+    pub fn prefixed(prefix: &str) -> Self {
+        Self { runs: Box::new([prefix.into(), "".into()]) }
+    }
+
     /// The name, where the pattern has no star: it matches only that.
     #[must_use]
     pub fn as_exact(&self) -> Option<&str> {

@@ -1,0 +1,114 @@
+//! Account state: an implicit Deny with settings of its own (DESIGN 3.7).
+
+use jiff::Timestamp;
+use smallvec::SmallVec;
+
+use super::facts::View;
+use super::settings::{Accounts, Effect, WhenUnreachable};
+use super::time::before;
+use super::truth::{Timed, Truth};
+use crate::model::{Facts, Person};
+
+/// A state of an account that refuses everything.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum AccountProblem {
+    /// Several entries have this user name.
+    Ambiguous,
+    /// Disabled by an administrator.
+    Disabled,
+    /// Past its expiry.
+    Expired,
+    /// Locked.
+    Locked,
+    /// No entry has this user name.
+    NotFound,
+    /// The password is expired.
+    PasswordExpired,
+    /// The directory cannot be asked.
+    Unreachable,
+}
+
+impl AccountProblem {
+    /// The name under which it is reported, in the place of a policy's.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Ambiguous => "account/ambiguous",
+            Self::Disabled => "account/disabled",
+            Self::Expired => "account/expired",
+            Self::Locked => "account/locked",
+            Self::NotFound => "account/not-found",
+            Self::PasswordExpired => "account/password-expired",
+            Self::Unreachable => "account/unreachable",
+        }
+    }
+
+    /// What the user is told.
+    #[must_use]
+    pub fn message(self) -> &'static str {
+        match self {
+            Self::Ambiguous => "the directory has several entries for this user",
+            Self::Disabled => "this account is disabled in the directory",
+            Self::Expired => "this account is expired in the directory",
+            Self::Locked => "this account is locked in the directory",
+            Self::NotFound => "the directory has no entry for this user",
+            Self::PasswordExpired => "this account's password is expired in the directory",
+            Self::Unreachable => "the directory, which knows this account's state, cannot be reached",
+        }
+    }
+}
+
+/// The problems that count, in the order of their names, and until when that is so.
+pub(super) fn problems(
+    accounts: &Accounts,
+    view: View<'_>,
+    now: Timestamp,
+) -> (SmallVec<[AccountProblem; 2]>, Timestamp) {
+    let mut problems = SmallVec::new();
+    let mut until = Timestamp::MAX;
+    let (facts, unreachable) = match view {
+        View::Outside => return (problems, until),
+        View::Current(prepared) => (Some(prepared.facts()), false),
+        View::Stale(prepared) => (Some(prepared.facts()), true),
+        View::Unreachable => (None, true),
+    };
+    if unreachable && accounts.when_unreachable == WhenUnreachable::Deny {
+        problems.push(AccountProblem::Unreachable);
+    }
+    if let Some(facts) = facts {
+        for (effect, problem) in [
+            (accounts.ambiguous, AccountProblem::Ambiguous),
+            (accounts.disabled, AccountProblem::Disabled),
+            (accounts.expired, AccountProblem::Expired),
+            (accounts.locked, AccountProblem::Locked),
+            (accounts.not_found, AccountProblem::NotFound),
+            (accounts.password_expired, AccountProblem::PasswordExpired),
+        ] {
+            if effect == Effect::Ignore {
+                continue;
+            }
+            let has = has(facts, problem, now);
+            until = until.min(has.until);
+            if has.truth == Truth::True {
+                problems.push(problem);
+            }
+        }
+    }
+    problems.sort_unstable();
+    (problems, until)
+}
+
+fn has(facts: &Facts, problem: AccountProblem, now: Timestamp) -> Timed {
+    let account = &facts.account;
+    let known = |value: bool| Truth::known(value).always();
+    match problem {
+        AccountProblem::Ambiguous => known(facts.person == Person::Ambiguous),
+        AccountProblem::NotFound => known(facts.person == Person::NotFound),
+        AccountProblem::Disabled => known(account.disabled == Some(true)),
+        AccountProblem::PasswordExpired => known(account.password_expired == Some(true)),
+        AccountProblem::Expired => account.expires.map_or(Timed::FALSE, |expires| !before(now, expires)),
+        AccountProblem::Locked => known(account.locked == Some(true))
+            .and(account.locked_until.map_or(Timed::TRUE, |end| before(now, end))),
+        AccountProblem::Unreachable => Timed::FALSE,
+    }
+}
