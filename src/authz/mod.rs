@@ -1,8 +1,30 @@
 //! The service: what to ask, the facts, the decision, within a deadline.
 
-use std::sync::Arc;
+mod explanation;
+mod names;
 
-use crate::model::{Outcome, Request};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use arc_swap::ArcSwap;
+use jiff::Timestamp;
+use tokio::runtime::Handle;
+
+use crate::cache::{Entry, FactsCache, Lookup};
+use crate::directory::{Directory, Usernames};
+use crate::eval::{self, Bound, Evaluation, Off, Plan, Prepared, View, Would};
+use crate::model::{Circumstances, Decision, Facts, GroupNames, Outcome, Request};
+use crate::policy::PolicySet;
+use crate::policy::ast::{Effect, Enforcement};
+use crate::store::Store;
+use crate::telemetry::audit::{Audit, Durations, FactsUsed, Record};
+use crate::telemetry::{Metrics, Stage};
+
+pub use explanation::{Explanation, FactsShown, PartShown, PolicyShown, effect_name, enforcement_name};
+
+/// What is left of a review's deadline for deciding and answering when the facts do not come.
+const RESERVE: Duration = Duration::from_millis(50);
 
 /// What is answered to one review.
 #[must_use]
@@ -38,39 +60,452 @@ pub struct Check {
     pub detail: String,
 }
 
+/// What the service is made of.
+pub struct Parts {
+    /// The policy set in force.
+    pub store: Arc<Store<PolicySet>>,
+    /// Who is in the directory; `None` with `directory.kind: none`.
+    pub people: Option<People>,
+    /// How policies are combined.
+    pub settings: eval::Settings,
+    /// `server.deadline`: for one review, everything included.
+    pub deadline: Duration,
+    /// The metrics.
+    pub metrics: Metrics,
+    /// The audit lines.
+    pub audit: Audit,
+    /// Where background work runs.
+    pub handle: Handle,
+}
+
+/// The directory's side of the service.
+pub struct People {
+    /// The client.
+    pub directory: Arc<Directory>,
+    /// Which users are the directory's.
+    pub usernames: Usernames,
+    /// The facts.
+    pub cache: FactsCache<Prepared>,
+    /// The time that one resolution may take: `directory.ldap.timeouts.total`.
+    pub timeout: Duration,
+}
+
 /// The service behind both listeners.
-pub struct Authorizer {}
+pub struct Authorizer {
+    store: Arc<Store<PolicySet>>,
+    people: Option<People>,
+    settings: eval::Settings,
+    deadline: Duration,
+    metrics: Metrics,
+    audit: Audit,
+    bound: ArcSwap<Bound>,
+    /// The names that `bound` was bound by.
+    names: Mutex<GroupNames>,
+    epoch: AtomicU64,
+    names_known: AtomicBool,
+    draining: AtomicBool,
+}
+
+/// The facts that one review may use.
+enum Held {
+    Outside,
+    Current(Arc<Entry<Prepared>>, Arc<Prepared>),
+    Stale(Arc<Entry<Prepared>>, Arc<Prepared>),
+    Unreachable,
+}
 
 impl Authorizer {
+    /// Puts the service together, and follows the policy store: names are resolved, then a new set is in force.
+    #[must_use]
+    pub fn start(parts: Parts) -> Arc<Self> {
+        let Parts { store, people, settings, deadline, metrics, audit, handle } = parts;
+        let bound = Bound::new(store.current(), &GroupNames::default(), 0);
+        let authorizer = Arc::new(Self {
+            names_known: AtomicBool::new(people.is_none() || bound.set().group_names().next().is_none()),
+            bound: ArcSwap::from_pointee(bound),
+            store,
+            people,
+            settings,
+            deadline,
+            metrics,
+            audit,
+            names: Mutex::default(),
+            epoch: AtomicU64::new(1),
+            draining: AtomicBool::new(false),
+        });
+        authorizer.record_set();
+        handle.spawn(follow(Arc::downgrade(&authorizer)));
+        authorizer
+    }
+
     /// Answers one review, within the deadline, whatever happens.
-    pub async fn review(&self, _request: Request, _cluster: Option<Arc<str>>) -> Reply {
-        self.fault(Fault::Deadline)
+    pub async fn review(&self, request: Request, cluster: Option<Arc<str>>) -> Reply {
+        let started = Instant::now();
+        let now = Timestamp::now();
+        let bound = self.bound.load_full();
+        let plan = eval::plan(&bound, &self.settings, &request, self.is_directory_user(&request));
+        let planned = started.elapsed();
+        let held = match plan {
+            Plan::Directory => self.facts(&bound, &request, started + self.deadline.saturating_sub(RESERVE)).await,
+            Plan::Exempt | Plan::RequestAlone => self.held_for_nothing(&request),
+        };
+        let fetched = started.elapsed();
+        let circumstances = eval::circumstances(&bound, &request, cluster, now);
+        let evaluation =
+            eval::reply(&bound, &self.settings, &request, held.view(), &circumstances, &mut Off);
+        let would = self.would(&bound, &request, &held, &circumstances);
+        let reply = Reply {
+            outcome: evaluation.outcome,
+            reason: evaluation.reason(bound.set()),
+            evaluation_error: evaluation.unknowns(bound.set()),
+        };
+        let total = started.elapsed();
+        let facts = fetched.saturating_sub(planned);
+        let durations = Durations { total, facts, evaluate: total.saturating_sub(facts) };
+        self.record(&bound, request, circumstances, evaluation, &reply, held.used(now), would, plan, durations);
+        reply
     }
 
     /// The answer where the fault is ours (DESIGN 3.3).
-    pub fn fault(&self, _fault: Fault) -> Reply {
-        Reply { outcome: Outcome::Unavailable, reason: String::new(), evaluation_error: String::new() }
+    pub fn fault(&self, fault: Fault) -> Reply {
+        let outcome = match self.settings.when_undetermined {
+            eval::WhenUndetermined::Unavailable => Outcome::Unavailable,
+            eval::WhenUndetermined::Deny => Outcome::Decided(Decision::Deny),
+        };
+        let (cause, reason) = match fault {
+            Fault::Overload => {
+                self.metrics.overload_rejections.inc();
+                ("overload", "bailiwick is overloaded and could not decide; this is no fault of yours: try again")
+            }
+            Fault::Deadline => ("deadline", "bailiwick could not decide in time; this is no fault of yours: try again"),
+        };
+        self.metrics.decisions.with_label_values(&[outcome.as_str(), cause]).inc();
+        Reply { outcome, reason: reason.to_owned(), evaluation_error: String::new() }
     }
 
     /// Decides one request with a full trace, as `bailiwick explain` does; changes no metric and writes no audit line.
-    pub async fn explain(&self, _request: Request, _cluster: Option<Arc<str>>) -> serde_json::Value {
-        serde_json::Value::Null
+    pub async fn explain(&self, request: Request, cluster: Option<Arc<str>>) -> serde_json::Value {
+        let explanation = self.explain_at(&request, cluster, Timestamp::now()).await;
+        serde_json::to_value(explanation).unwrap_or(serde_json::Value::Null)
+    }
+
+    /// Decides one request for an instant, with a full trace.
+    pub async fn explain_at(
+        &self,
+        request: &Request,
+        cluster: Option<Arc<str>>,
+        now: Timestamp,
+    ) -> Explanation {
+        let bound = self.bound.load_full();
+        let deadline = Instant::now() + self.deadline.saturating_sub(RESERVE);
+        let held = match eval::plan(&bound, &self.settings, request, self.is_directory_user(request)) {
+            Plan::Exempt => self.held_for_nothing(request),
+            // Also where the enforced policies do not need it: the explanation shows shadow policies, and who it is.
+            Plan::RequestAlone | Plan::Directory => self.facts(&bound, request, deadline).await,
+        };
+        let circumstances = eval::circumstances(&bound, request, cluster, now);
+        Explanation::of(&bound, &self.settings, request, held.view(), &circumstances)
     }
 
     /// Drops the cached facts of one user, or of all. Returns how many subjects were dropped.
-    pub async fn purge(&self, _user: Option<&str>) -> u64 {
-        0
+    pub async fn purge(&self, user: Option<&str>) -> u64 {
+        let Some(people) = &self.people else { return 0 };
+        let dropped = match user {
+            Some(user) => people.cache.invalidate_user(user),
+            None => people.cache.invalidate_all(),
+        };
+        self.metrics.directory.invalidations.with_label_values(&["purge"]).inc_by(dropped);
+        dropped
     }
 
     /// What `/readyz` is made of.
     #[must_use]
     pub fn checks(&self) -> Vec<Check> {
-        Vec::new()
+        let last_error = self.store.last_error();
+        let names = self.names_known.load(Ordering::Acquire);
+        let unresolved = self.bound.load().unresolved();
+        let draining = self.draining.load(Ordering::Acquire);
+        let mut checks = vec![
+            Check {
+                name: "draining",
+                ok: !draining,
+                required: true,
+                detail: if draining { "the process is stopping".to_owned() } else { "serving".to_owned() },
+            },
+            Check {
+                name: "policies",
+                ok: last_error.is_none(),
+                required: false,
+                detail: match last_error {
+                    None => format!("revision {}", self.bound.load().set().revision()),
+                    Some(error) => {
+                        let first = error.lines().next().unwrap_or_default();
+                        format!("the last load failed, revision {} is in force: {first}", self.bound.load().set().revision())
+                    }
+                },
+            },
+        ];
+        if let Some(people) = &self.people {
+            checks.push(Check {
+                name: "group-names",
+                ok: names && unresolved == 0,
+                required: false,
+                detail: format!("{unresolved} group names in policies resolve to no one group"),
+            });
+            let up = people.directory.is_up();
+            checks.push(Check {
+                name: "directory",
+                ok: up,
+                required: false,
+                detail: if up { "answers".to_owned() } else { "does not answer".to_owned() },
+            });
+        }
+        checks
     }
 
     /// What `GET /policies` shows: revision, and for each policy its name, effect, enforcement and source.
     #[must_use]
     pub fn policies(&self) -> serde_json::Value {
-        serde_json::Value::Null
+        let bound = self.bound.load();
+        let set = bound.set();
+        let policies: Vec<serde_json::Value> = set
+            .policies()
+            .iter()
+            .map(|policy| {
+                serde_json::json!({
+                    "name": &*policy.name,
+                    "effect": effect_name(policy.effect),
+                    "enforcement": enforcement_name(policy.enforcement),
+                    "source": &*policy.source,
+                })
+            })
+            .collect();
+        serde_json::json!({ "revision": &**set.revision(), "policies": policies })
+    }
+
+    /// The revision of the policy set in force.
+    #[must_use]
+    pub fn revision(&self) -> Arc<str> {
+        Arc::clone(self.bound.load().set().revision())
+    }
+
+    /// Waits until the group names of the policy set in force were asked for once; no longer than this.
+    pub async fn settled(&self, within: Duration) -> bool {
+        let end = Instant::now() + within;
+        while !self.names_known.load(Ordering::Acquire) {
+            if Instant::now() >= end {
+                return false;
+            }
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        true
+    }
+
+    /// Says not ready from now on, so that nobody new comes while the process stops.
+    pub fn drain(&self) {
+        self.draining.store(true, Ordering::Release);
+    }
+
+    /// Waits until all audit lines are written; no longer than this. Returns whether they are.
+    pub fn flush_audit(&self, within: Duration) -> bool {
+        self.audit.flush(within)
+    }
+
+    fn is_directory_user(&self, request: &Request) -> bool {
+        self.people.as_ref().is_some_and(|people| people.usernames.directory_name(&request.subject.user).is_some())
+    }
+
+    /// Where the directory is not needed: who is none of its users is known to be in no group.
+    fn held_for_nothing(&self, request: &Request) -> Held {
+        if self.is_directory_user(request) { Held::Unreachable } else { Held::Outside }
+    }
+
+    async fn facts(&self, bound: &Bound, request: &Request, deadline: Instant) -> Held {
+        let user = request.subject.user.as_str();
+        let Some((people, name)) =
+            self.people.as_ref().and_then(|people| Some((people, people.usernames.directory_name(user)?)))
+        else {
+            return Held::Outside;
+        };
+        let directory = Arc::clone(&people.directory);
+        let (name, timeout) = (name.to_owned(), people.timeout);
+        let load = move || {
+            let (directory, name) = (Arc::clone(&directory), name.clone());
+            async move { directory.resolve(&name, Instant::now() + timeout).await }
+        };
+        match people.cache.get(user, load, deadline).await {
+            Lookup::Fresh(entry) => {
+                let prepared = prepared(bound, &entry);
+                Held::Current(entry, prepared)
+            }
+            Lookup::Stale(entry, why) => {
+                tracing::debug!(%why, "stale facts");
+                let prepared = prepared(bound, &entry);
+                Held::Stale(entry, prepared)
+            }
+            Lookup::Failed(why) => {
+                tracing::debug!(%why, "no facts");
+                Held::Unreachable
+            }
+        }
+    }
+
+    /// The decision with all shadow policies enforced, from what is held anyway.
+    fn would(&self, bound: &Bound, request: &Request, held: &Held, circumstances: &Circumstances) -> Option<Would> {
+        if !explanation::has_shadow(bound.set()) {
+            return None;
+        }
+        let peeked = match (held, &self.people) {
+            (Held::Unreachable, Some(people)) => match people.cache.peek(&request.subject.user) {
+                Lookup::Fresh(entry) => {
+                    let prepared = prepared(bound, &entry);
+                    Some(Held::Current(entry, prepared))
+                }
+                Lookup::Stale(..) | Lookup::Failed(_) => None,
+            },
+            _ => None,
+        };
+        let shadow = peeked.as_ref().unwrap_or(held);
+        let would =
+            eval::would(bound, &self.settings, request, held.view(), shadow.view(), circumstances, &mut Off);
+        self.metrics.shadow_decisions.with_label_values(&[would.as_str()]).inc();
+        Some(would)
+    }
+
+    #[allow(clippy::too_many_arguments, reason = "everything that one audit line says; called from one place")]
+    fn record(
+        &self,
+        bound: &Bound,
+        request: Request,
+        circumstances: Circumstances,
+        evaluation: Evaluation,
+        reply: &Reply,
+        facts: Option<FactsUsed>,
+        would: Option<Would>,
+        plan: Plan,
+        durations: Durations,
+    ) {
+        let metrics = &self.metrics;
+        if plan == Plan::Exempt {
+            metrics.exempt.inc();
+        }
+        let cause = evaluation.cause.as_str();
+        metrics.decisions.with_label_values(&[evaluation.outcome.as_str(), cause]).inc();
+        metrics.observe(Stage::Total, durations.total);
+        metrics.observe(Stage::Evaluate, durations.evaluate);
+        if plan == Plan::Directory {
+            metrics.observe(Stage::Facts, durations.facts);
+        }
+        if let Some(facts) = &facts {
+            metrics.facts_age.observe(facts.age.as_secs_f64());
+        }
+        if !self.audit.is_on() {
+            return;
+        }
+        let set = bound.set();
+        let names = evaluation.names(set).map(Arc::from).collect();
+        self.audit.record(Record {
+            time: circumstances.now,
+            cluster: circumstances.cluster,
+            source: circumstances.source,
+            request,
+            outcome: evaluation.outcome,
+            cause,
+            reason: reply.reason.clone(),
+            evaluation_error: reply.evaluation_error.clone(),
+            policies: names,
+            would: would.map(Would::as_str),
+            facts,
+            revision: Arc::clone(set.revision()),
+            valid_until: (evaluation.until < Timestamp::MAX).then_some(evaluation.until),
+            durations,
+        });
+    }
+
+    /// Resolves the names of the policy set that the store has, and puts it in force. Returns whether all were answered.
+    async fn bind(&self) -> bool {
+        let set = self.store.current();
+        let known = self.names.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let (names, complete) = match &self.people {
+            Some(people) => names::resolve(&people.directory, &set, &known).await,
+            None => (GroupNames::default(), true),
+        };
+        let is_new = !Arc::ptr_eq(self.bound.load().set(), &set);
+        if is_new || names.generation != known.generation {
+            let epoch = self.epoch.fetch_add(1, Ordering::Relaxed);
+            self.bound.store(Arc::new(Bound::new(set, &names, epoch)));
+            *self.names.lock().unwrap_or_else(PoisonError::into_inner) = names;
+            self.record_set();
+        }
+        self.names_known.store(true, Ordering::Release);
+        complete
+    }
+
+    fn record_set(&self) {
+        let bound = self.bound.load();
+        self.metrics.unresolved_policy_groups.set(i64::try_from(bound.unresolved()).unwrap_or(i64::MAX));
+        for effect in [Effect::Allow, Effect::Deny] {
+            for enforcement in [Enforcement::Enforce, Enforcement::Shadow] {
+                let policies = bound.set().policies().iter();
+                let count =
+                    policies.filter(|policy| policy.effect == effect && policy.enforcement == enforcement).count();
+                let labels = [effect_name(effect), enforcement_name(enforcement)];
+                self.metrics.policies.with_label_values(&labels).set(i64::try_from(count).unwrap_or(i64::MAX));
+            }
+        }
+    }
+}
+
+/// Binds again when the store has a new set, and now and then; ends with the service.
+async fn follow(authorizer: std::sync::Weak<Authorizer>) {
+    let Some(mut changes) = authorizer.upgrade().map(|authorizer| authorizer.store.subscribe()) else { return };
+    loop {
+        let pause = match authorizer.upgrade() {
+            None => return,
+            Some(authorizer) => {
+                if authorizer.bind().await {
+                    names::REFRESH
+                } else {
+                    names::RETRY
+                }
+            }
+        };
+        tokio::select! {
+            changed = changes.changed() => if changed.is_err() { return },
+            () = tokio::time::sleep(pause) => {}
+        }
+    }
+}
+
+/// The facts of an entry bound to the policy set in force, made once a binding.
+fn prepared(bound: &Bound, entry: &Entry<Prepared>) -> Arc<Prepared> {
+    match entry.prepared.load_full() {
+        Some(prepared) if bound.made(&prepared) => prepared,
+        _ => {
+            let prepared = Arc::new(bound.prepare(Arc::clone(&entry.facts)));
+            entry.prepared.store(Some(Arc::clone(&prepared)));
+            prepared
+        }
+    }
+}
+
+impl Held {
+    fn view(&self) -> View<'_> {
+        match self {
+            Self::Outside => View::Outside,
+            Self::Current(_, prepared) => View::Current(prepared),
+            Self::Stale(_, prepared) => View::Stale(prepared),
+            Self::Unreachable => View::Unreachable,
+        }
+    }
+
+    fn used(&self, now: Timestamp) -> Option<FactsUsed> {
+        let (facts, stale): (&Facts, bool) = match self {
+            Self::Current(entry, _) => (&entry.facts, false),
+            Self::Stale(entry, _) => (&entry.facts, true),
+            Self::Outside | Self::Unreachable => return None,
+        };
+        let age = Duration::try_from(now.duration_since(facts.read_at)).unwrap_or_default();
+        Some(FactsUsed { age, stale, partial: facts.partial.is_some() })
     }
 }

@@ -18,6 +18,9 @@ use crate::model::{Action, NonResourceAction, ResourceAction};
 /// A hash map keyed by names that a requester may choose: seeded hashing, so that nobody can make it slow.
 pub type Map<V> = HashMap<Box<str>, V, foldhash::fast::RandomState>;
 
+/// By what a name begins with, for each length of beginning (in bytes) that occurs.
+type ByPrefix<V> = Vec<(usize, Map<V>)>;
+
 /// A part of the policies that is searched on its own.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Section {
@@ -82,7 +85,7 @@ struct Namespaces {
     /// The slots that accept no namespace: `namespaces` omitted, or `""`.
     cluster_wide: SparseSet,
     /// The other patterns by what they begin with, for each length of beginning that occurs.
-    by_prefix: Vec<(usize, Map<Vec<(Pattern, SparseSet)>>)>,
+    by_prefix: ByPrefix<Vec<(Pattern, SparseSet)>>,
 }
 
 /// The path dimension of non-resource rules.
@@ -90,7 +93,7 @@ struct Namespaces {
 struct Paths {
     exact: Map<SparseSet>,
     any: SparseSet,
-    by_prefix: Vec<(usize, Map<SparseSet>)>,
+    by_prefix: ByPrefix<SparseSet>,
 }
 
 /// Where the candidates of one request are looked for: one value of the subject dimension.
@@ -473,7 +476,7 @@ impl Build {
             cluster_wide: SparseSet::new(self.cluster_wide),
             by_prefix: namespaces_by_prefix(self.namespace_patterns),
         };
-        let mut by_prefix: Vec<(usize, Map<SparseSet>)> = Vec::new();
+        let mut by_prefix = ByPrefix::new();
         for (prefix, slots) in self.path_prefixes {
             let length = prefix.len();
             of_length(&mut by_prefix, length).insert(prefix, SparseSet::new(slots));
@@ -522,10 +525,8 @@ fn with(lists: Map<Vec<u32>>, any: &[u32]) -> Map<SparseSet> {
         .collect()
 }
 
-fn namespaces_by_prefix(
-    patterns: HashMap<Pattern, Vec<u32>>,
-) -> Vec<(usize, Map<Vec<(Pattern, SparseSet)>>)> {
-    let mut by_prefix: Vec<(usize, Map<Vec<(Pattern, SparseSet)>>)> = Vec::new();
+fn namespaces_by_prefix(patterns: HashMap<Pattern, Vec<u32>>) -> ByPrefix<Vec<(Pattern, SparseSet)>> {
+    let mut by_prefix = ByPrefix::new();
     for (pattern, slots) in patterns {
         let prefix: Box<str> = pattern.prefix().into();
         let of_prefix = of_length(&mut by_prefix, prefix.len()).entry(prefix).or_default();
@@ -534,7 +535,7 @@ fn namespaces_by_prefix(
     by_prefix
 }
 
-fn of_length<V>(by_prefix: &mut Vec<(usize, Map<V>)>, length: usize) -> &mut Map<V> {
+fn of_length<V>(by_prefix: &mut ByPrefix<V>, length: usize) -> &mut Map<V> {
     let at = by_prefix.iter().position(|(known, _)| *known == length).unwrap_or_else(|| {
         by_prefix.push((length, Map::default()));
         by_prefix.len() - 1

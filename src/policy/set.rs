@@ -287,7 +287,7 @@ fn lay_out(policies: &[&AccessPolicy]) -> Vec<Slot> {
     let mut slots: Vec<Slot> = Vec::new();
     for section in sections {
         slots.extend(section);
-        while slots.len() % 64 != 0 {
+        while !slots.len().is_multiple_of(64) {
             slots.push(Slot { policy: 0, number: 0, rule: None });
         }
     }

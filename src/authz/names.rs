@@ -1,0 +1,66 @@
+//! Group names of policies, resolved from the policies' side: once a revision, and again now and then, since a group can be
+//! renamed, deleted or given a namesake.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use futures_util::StreamExt;
+
+use crate::directory::Directory;
+use crate::model::GroupNames;
+use crate::policy::PolicySet;
+
+/// How many names are asked for at a time.
+const CONCURRENCY: usize = 16;
+
+/// For how long at most a new policy set waits for its names; those that are not resolved by then are unknown.
+const DEADLINE: Duration = Duration::from_secs(5);
+
+/// After which time names are resolved again.
+pub(super) const REFRESH: Duration = Duration::from_secs(60);
+
+/// After which time names are resolved again where the directory did not answer for all of them.
+pub(super) const RETRY: Duration = Duration::from_secs(2);
+
+/// Resolves the names of a policy set. What the directory does not answer keeps its last resolution, and is unknown where
+/// it has none. Returns whether it answered for all of them.
+pub(super) async fn resolve(
+    directory: &Arc<Directory>,
+    set: &PolicySet,
+    known: &GroupNames,
+) -> (GroupNames, bool) {
+    let names: BTreeSet<String> = set.group_names().map(str::to_owned).collect();
+    let deadline = Instant::now() + DEADLINE;
+    let mut resolved = GroupNames { names: Default::default(), generation: known.generation };
+    let mut complete = true;
+    let mut answers = futures_util::stream::iter(names.iter().cloned())
+        .map(|name| async move {
+            let answer = directory.resolve_group_name(&name, deadline).await;
+            (name, answer)
+        })
+        .buffer_unordered(CONCURRENCY);
+    while let Some((name, answer)) = answers.next().await {
+        match answer {
+            Ok(answer) => {
+                resolved.names.insert(name, answer);
+            }
+            Err(error) => {
+                tracing::warn!(group = %name, %error, "a policy's group name could not be resolved");
+                complete = false;
+                // Whoever did not answer one will not answer a thousand in time.
+                break;
+            }
+        }
+    }
+    drop(answers);
+    for name in names {
+        if let Some(last) = known.names.get(&name) {
+            resolved.names.entry(name).or_insert_with(|| last.clone());
+        }
+    }
+    if resolved.names != known.names {
+        resolved.generation += 1;
+    }
+    (resolved, complete)
+}
