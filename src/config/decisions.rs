@@ -1,0 +1,172 @@
+//! `decisions`, `caller`, `location` and `clearance`.
+
+use std::time::Duration;
+
+use jiff::SignedDuration;
+
+use crate::document::{Diagnostic, Diagnostics, Fields, Node, Spanned, choice, duration, list, spanned, text};
+use crate::eval::{self, DefaultDecision, WhenUndetermined};
+use crate::policy::{self, Exempt, Guard, Pattern};
+
+/// What the API server was told of us.
+#[derive(Debug, Default)]
+pub(super) struct Caller {
+    failure_policy: Option<FailurePolicy>,
+    position: Option<Position>,
+}
+
+/// `caller.failurePolicy`: what the API server does where we do not answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum FailurePolicy {
+    NoOpinion,
+    Deny,
+}
+
+/// `caller.position`: where in the API server's chain we stand.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Position {
+    BeforeRbac,
+    AfterRbac,
+    Only,
+}
+
+pub(super) fn caller(node: &Node, eval: &mut eval::Settings, diagnostics: &mut Diagnostics) -> Caller {
+    let Some(mut fields) = Fields::open(node, diagnostics) else { return Caller::default() };
+    let authorized = fields.optional("authorizedTTL", diagnostics, duration_or_zero);
+    let unauthorized = fields.optional("unauthorizedTTL", diagnostics, duration_or_zero);
+    let failure_policies = choice(&[("NoOpinion", FailurePolicy::NoOpinion), ("Deny", FailurePolicy::Deny)]);
+    let failure_policy = fields.optional("failurePolicy", diagnostics, failure_policies);
+    let positions = choice(&[
+        ("BeforeRBAC", Position::BeforeRbac),
+        ("AfterRBAC", Position::AfterRbac),
+        ("Only", Position::Only),
+    ]);
+    let position = fields.optional("position", diagnostics, positions);
+    fields.finish(diagnostics);
+    eval.authorized_ttl = authorized.unwrap_or(eval.authorized_ttl);
+    eval.unauthorized_ttl = unauthorized.unwrap_or(eval.unauthorized_ttl);
+    Caller { failure_policy, position }
+}
+
+pub(super) fn decisions(
+    node: &Node,
+    caller: &Caller,
+    eval: &mut eval::Settings,
+    policy: &mut policy::Settings,
+    diagnostics: &mut Diagnostics,
+) {
+    let Some(mut fields) = Fields::open(node, diagnostics) else { return };
+    let defaults = choice(&[("NoOpinion", DefaultDecision::NoOpinion), ("Deny", DefaultDecision::Deny)]);
+    let default = fields.optional("default", diagnostics, spanned(defaults));
+    let undetermined =
+        choice(&[("Deny", WhenUndetermined::Deny), ("Unavailable", WhenUndetermined::Unavailable)]);
+    let when_undetermined = fields.optional("whenUndetermined", diagnostics, spanned(undetermined));
+    // An empty list is meant here: nobody but ourselves is exempt, no guard is on.
+    let exempt = elements(&mut fields, "exempt", diagnostics, exempt);
+    let guards = elements(&mut fields, "guards", diagnostics, guard);
+    fields.finish(diagnostics);
+    if let Some(Spanned { value, span }) = default {
+        eval.default = value;
+        if value == DefaultDecision::Deny && caller.position.is_none() {
+            let help = "set `caller.position` to BeforeRBAC, AfterRBAC or Only; before RBAC, everything that no policy \
+                        allows is refused, whatever RBAC says";
+            let message = "`default: Deny` needs `caller.position` stated";
+            diagnostics.push(Diagnostic::error(span, message).help(help));
+        }
+    }
+    if let Some(Spanned { value, span }) = when_undetermined {
+        eval.when_undetermined = value;
+        if value == WhenUndetermined::Unavailable && caller.failure_policy != Some(FailurePolicy::Deny) {
+            let help = "an API server with another failure policy would let such requests pass: say \
+                        `caller.failurePolicy: Deny` where its AuthorizationConfiguration does";
+            let message = "`whenUndetermined: Unavailable` needs `caller.failurePolicy: Deny` stated";
+            diagnostics.push(Diagnostic::error(span, message).help(help));
+        }
+    }
+    if let Some(exempt) = exempt {
+        policy.exempt = exempt;
+    }
+    if let Some(guards) = guards {
+        policy.guards = guards.into_iter().collect();
+    }
+}
+
+pub(super) fn location(node: &Node, policy: &mut policy::Settings, diagnostics: &mut Diagnostics) {
+    let Some(mut fields) = Fields::open(node, diagnostics) else { return };
+    if let Some(key) = fields.optional("sourceAddressKey", diagnostics, extra_key) {
+        policy.source_address_key = key;
+    }
+    let clusters = elements(&mut fields, "trustedClusters", diagnostics, text);
+    let proxies = elements(&mut fields, "proxies", diagnostics, text);
+    fields.finish(diagnostics);
+    policy.trusted_clusters = clusters.unwrap_or_default().into_iter().collect();
+    policy.proxies = proxies.unwrap_or_default();
+}
+
+pub(super) fn clearance(node: &Node, policy: &mut policy::Settings, diagnostics: &mut Diagnostics) {
+    let Some(mut fields) = Fields::open(node, diagnostics) else { return };
+    policy.clearance_extra_key = fields.optional("extraKey", diagnostics, extra_key);
+    fields.finish(diagnostics);
+}
+
+/// A key of `extra`: API servers send them in lower case.
+fn extra_key(node: &Node, diagnostics: &mut Diagnostics) -> Option<String> {
+    let key = text(node, diagnostics)?;
+    if key != key.to_lowercase() {
+        let message = format!("`{key}` would never be met: keys of `extra` arrive in lower case");
+        let help = format!("write `{}`", key.to_lowercase());
+        diagnostics.push(Diagnostic::error(node.span, message).help(help));
+        return None;
+    }
+    Some(key)
+}
+
+/// A list that may be empty, since leaving it out means something else.
+fn elements<T>(
+    fields: &mut Fields<'_>,
+    name: &'static str,
+    diagnostics: &mut Diagnostics,
+    decode: impl FnMut(&Node, &mut Diagnostics) -> Option<T>,
+) -> Option<Vec<T>> {
+    let node = fields.node(name)?;
+    match &node.value {
+        crate::document::Value::Sequence(items) if items.is_empty() => Some(Vec::new()),
+        _ => list(decode)(node, diagnostics),
+    }
+}
+
+fn exempt(node: &Node, diagnostics: &mut Diagnostics) -> Option<Exempt> {
+    let mut fields = Fields::open(node, diagnostics)?;
+    let user = fields.required("user", diagnostics, |node, diagnostics| {
+        let written = text(node, diagnostics)?;
+        match Pattern::parse(&written) {
+            Ok(pattern) if pattern.is_any() => {
+                diagnostics.push(Diagnostic::error(node.span, "`*` would exempt everybody from every policy"));
+                None
+            }
+            Ok(pattern) => Some(pattern),
+            Err(error) => {
+                diagnostics.push(Diagnostic::error(node.span, error.to_string()));
+                None
+            }
+        }
+    });
+    let group = fields.optional("group", diagnostics, text);
+    fields.finish(diagnostics);
+    Some(Exempt { user: user?, group })
+}
+
+fn guard(node: &Node, diagnostics: &mut Diagnostics) -> Option<Guard> {
+    choice(&[
+        ("impersonate-exempt", Guard::ImpersonateExempt),
+        ("impersonate-extras", Guard::ImpersonateExtras),
+    ])(node, diagnostics)
+}
+
+fn duration_or_zero(node: &Node, diagnostics: &mut Diagnostics) -> Option<SignedDuration> {
+    let read = match node.as_text() {
+        Some("0" | "0s" | "0m") => Some(Duration::ZERO),
+        _ => duration(node, diagnostics),
+    };
+    read.and_then(|read| SignedDuration::try_from(read).ok())
+}
