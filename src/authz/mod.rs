@@ -74,9 +74,14 @@ pub struct Parts {
     pub metrics: Metrics,
     /// The audit lines.
     pub audit: Audit,
+    /// What time it is.
+    pub clock: Clock,
     /// Where background work runs.
     pub handle: Handle,
 }
+
+/// Reads the wall clock. The demo's can be set, so that office hours can be shown at night.
+pub type Clock = Arc<dyn Fn() -> Timestamp + Send + Sync>;
 
 /// The directory's side of the service.
 pub struct People {
@@ -98,6 +103,7 @@ pub struct Authorizer {
     deadline: Duration,
     metrics: Metrics,
     audit: Audit,
+    clock: Clock,
     bound: ArcSwap<Bound>,
     /// The names that `bound` was bound by.
     names: Mutex<GroupNames>,
@@ -118,7 +124,7 @@ impl Authorizer {
     /// Puts the service together, and follows the policy store: names are resolved, then a new set is in force.
     #[must_use]
     pub fn start(parts: Parts) -> Arc<Self> {
-        let Parts { store, people, settings, deadline, metrics, audit, handle } = parts;
+        let Parts { store, people, settings, deadline, metrics, audit, clock, handle } = parts;
         let bound = Bound::new(store.current(), &GroupNames::default(), 0);
         let authorizer = Arc::new(Self {
             names_known: AtomicBool::new(people.is_none() || bound.set().group_names().next().is_none()),
@@ -129,6 +135,7 @@ impl Authorizer {
             deadline,
             metrics,
             audit,
+            clock,
             names: Mutex::default(),
             epoch: AtomicU64::new(1),
             draining: AtomicBool::new(false),
@@ -141,7 +148,7 @@ impl Authorizer {
     /// Answers one review, within the deadline, whatever happens.
     pub async fn review(&self, request: Request, cluster: Option<Arc<str>>) -> Reply {
         let started = Instant::now();
-        let now = Timestamp::now();
+        let now = (self.clock)();
         let bound = self.bound.load_full();
         let plan = eval::plan(&bound, &self.settings, &request, self.is_directory_user(&request));
         let planned = started.elapsed();
@@ -185,7 +192,7 @@ impl Authorizer {
 
     /// Decides one request with a full trace, as `bailiwick explain` does; changes no metric and writes no audit line.
     pub async fn explain(&self, request: Request, cluster: Option<Arc<str>>) -> serde_json::Value {
-        let explanation = self.explain_at(&request, cluster, Timestamp::now()).await;
+        let explanation = self.explain_at(&request, cluster, (self.clock)()).await;
         serde_json::to_value(explanation).unwrap_or(serde_json::Value::Null)
     }
 

@@ -29,6 +29,7 @@ pub struct PolicySet {
     scopes: Scopes,
     levels: Vec<String>,
     compartments: Vec<String>,
+    attributes: Vec<String>,
     clearance_attribute: Option<String>,
     settings: Settings,
     warnings: Diagnostics,
@@ -176,6 +177,7 @@ impl PolicySet {
             scopes: Scopes::new(&vocabulary.cluster_scoped),
             levels: texts(&vocabulary.levels),
             compartments: texts(&vocabulary.compartments),
+            attributes: vocabulary.attributes.keys().cloned().collect(),
             clearance_attribute: vocabulary
                 .attributes
                 .iter()
@@ -240,6 +242,11 @@ impl PolicySet {
     #[must_use]
     pub fn compartments(&self) -> &[String] {
         &self.compartments
+    }
+
+    /// The attributes that the vocabulary lets policies use.
+    pub fn attribute_names(&self) -> impl Iterator<Item = &str> {
+        self.attributes.iter().map(String::as_str)
     }
 
     /// The attribute in which the directory keeps a person's clearance.

@@ -81,6 +81,20 @@ impl Exempt {
     }
 }
 
+impl Settings {
+    /// The settings of commands that have no configuration: these clusters are trusted with source addresses, and which
+    /// attributes a directory has is not known. With no cluster, policies may still speak of locations.
+    #[must_use]
+    pub fn offline(trusted_clusters: impl IntoIterator<Item = String>) -> Self {
+        let mut trusted_clusters: BTreeSet<String> = trusted_clusters.into_iter().collect();
+        if trusted_clusters.is_empty() {
+            // No cluster has an empty name: this trusts nobody, and only says that the configuration may.
+            trusted_clusters.insert(String::new());
+        }
+        Self { trusted_clusters, ..Self::default() }
+    }
+}
+
 impl Default for Settings {
     fn default() -> Self {
         Self {

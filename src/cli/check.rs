@@ -1,0 +1,97 @@
+//! `bailiwick check`.
+
+use std::path::PathBuf;
+
+use super::offline::read_policies;
+use super::serve::read_configuration;
+use super::{Exit, Failure, Output, say, say_json};
+use crate::config::{Configuration, DirectoryKind};
+use crate::document::Diagnostics;
+use crate::policy::{PolicySet, Settings};
+use crate::telemetry::Metrics;
+use crate::tls::{ClientContext, ServerContext};
+
+/// Validate policies, or a whole configuration with its files.
+#[derive(Debug, clap::Args)]
+#[command(group(clap::ArgGroup::new("subject").required(true).multiple(true).args(["paths", "config"])))]
+pub(super) struct Arguments {
+    /// Files or folders with policies; those of the configuration where omitted.
+    paths: Vec<PathBuf>,
+    /// A configuration, to be checked with everything that it names.
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// How to write it.
+    #[arg(short, long, value_enum, default_value = "text")]
+    output: Output,
+}
+
+pub(super) fn run(arguments: &Arguments) -> Result<Exit, Failure> {
+    let mut paths = arguments.paths.clone();
+    let settings = match &arguments.config {
+        Some(file) => {
+            let configuration = read_configuration(file)?;
+            if paths.is_empty() {
+                paths.clone_from(&configuration.store.paths);
+            }
+            files(&configuration)?;
+            configuration.policy
+        }
+        None => Settings::offline(None),
+    };
+    let sources = read_policies(&paths)?;
+    match PolicySet::build(&sources, &settings) {
+        Ok(set) => {
+            let findings = set.warnings();
+            report(arguments.output, findings, Some(&set))?;
+            Ok(if findings.items.is_empty() { Exit::Success } else { Exit::Findings })
+        }
+        Err(diagnostics) => {
+            report(arguments.output, &diagnostics, None)?;
+            Ok(Exit::Invalid)
+        }
+    }
+}
+
+/// Whether the files that a configuration names are there and are what they should be.
+fn files(configuration: &Configuration) -> Result<(), Failure> {
+    let metrics = Metrics::new().map_err(Failure::operational)?;
+    ServerContext::from_files("webhook", configuration.server.tls.clone(), &metrics)?;
+    if let Some(tls) = &configuration.admin.tls {
+        ServerContext::from_files("admin", tls.clone(), &metrics)?;
+    }
+    match &configuration.directory.kind {
+        DirectoryKind::None => {}
+        DirectoryKind::Ldap(settings) => {
+            ClientContext::from_files("directory", settings.tls.files.clone(), &metrics)?;
+            if let crate::directory::Bind::Simple { password_file, .. } = &settings.bind {
+                readable(password_file)?;
+            }
+        }
+        DirectoryKind::Embedded { ldif, .. } => readable(ldif)?,
+    }
+    configuration.admin.token_file.iter().try_for_each(readable)
+}
+
+fn readable(file: &PathBuf) -> Result<(), Failure> {
+    match std::fs::read(file) {
+        Ok(_) => Ok(()),
+        Err(error) => Err(Failure::operational(format!("{}: {error}", file.display()))),
+    }
+}
+
+fn report(output: Output, diagnostics: &Diagnostics, set: Option<&PolicySet>) -> Result<(), Failure> {
+    match output {
+        Output::Json => say_json(&serde_json::json!({
+            "revision": set.map(|set| set.revision().to_string()),
+            "diagnostics": diagnostics.to_json(),
+        })),
+        Output::Text => {
+            let mut text = diagnostics.to_string();
+            if let Some(set) = set {
+                let policies = set.policies().iter().filter(|policy| !policy.name.starts_with("guard/")).count();
+                text.push_str(&format!("{policies} policies, revision {}\n", set.revision()));
+            }
+            say(&text)
+        }
+    }
+}
