@@ -11,8 +11,9 @@
 //! - **A failure is never facts.** Failed loads leave nothing behind but a short pause before the next try.
 //! - **Strangers push out no one.** Names that no person has are kept apart from those that have one.
 //!
-//! A hit costs one look-up in a concurrent hash table, two atomic loads, a reading of the clock and a counter; it takes
-//! no lock of ours and allocates nothing.
+//! A hit within the soft life costs one look-up in a concurrent hash table, three atomic loads, a reading of the clock and
+//! a counter; it takes no lock of ours, allocates nothing, and awaits nothing. Past it, the table of loads is locked for
+//! the moment that it takes to see whether a refresh is under way.
 
 mod entry;
 mod ledger;
