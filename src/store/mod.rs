@@ -94,7 +94,8 @@ type Content = [u8; 32];
 /// files are no part of it.
 #[must_use]
 pub fn revision(sources: &[Source]) -> String {
-    let mut files: Vec<[u8; 32]> = sources.iter().map(|source| Sha256::digest(&source.bytes).into()).collect();
+    let mut files: Vec<[u8; 32]> =
+        sources.iter().map(|source| Sha256::digest(&source.bytes).into()).collect();
     files.sort_unstable();
     let hash: [u8; 32] = Sha256::digest(files.concat()).into();
     hash.iter().take(REVISION_BYTES).map(|byte| format!("{byte:02x}")).collect()
@@ -113,7 +114,8 @@ impl<S: Send + Sync + 'static> Store<S> {
     ) -> Result<Arc<Self>, Diagnostics> {
         let sources = read_settled(None, &settings.paths).map_err(|error| unreadable(&error))?;
         let content = content(&sources);
-        let first = Published { set: Arc::new(compile(&sources)?), revision: revision(&sources).into(), content };
+        let first =
+            Published { set: Arc::new(compile(&sources)?), revision: revision(&sources).into(), content };
         let store = Arc::new(Self {
             compile,
             handle,
@@ -199,7 +201,10 @@ impl<S: Send + Sync + 'static> Store<S> {
         Ok(())
     }
 
-    async fn blocking<T: Send + 'static>(&self, work: impl FnOnce() -> T + Send + 'static) -> Result<T, String> {
+    async fn blocking<T: Send + 'static>(
+        &self,
+        work: impl FnOnce() -> T + Send + 'static,
+    ) -> Result<T, String> {
         let done = self.handle.spawn_blocking(work).await;
         done.map_err(|error| format!("loading the policies ended without a result: {error}"))
     }

@@ -159,7 +159,8 @@ mod tests {
 
     fn names(folder: &Path, paths: &[PathBuf]) -> Vec<String> {
         let sources = read_sources(paths).unwrap();
-        let name = |source: &Source| Path::new(&*source.name).strip_prefix(folder).unwrap().display().to_string();
+        let name =
+            |source: &Source| Path::new(&*source.name).strip_prefix(folder).unwrap().display().to_string();
         sources.iter().map(name).collect()
     }
 
@@ -175,7 +176,8 @@ mod tests {
 
     #[test]
     fn yaml_files_are_read_recursively_and_in_order() {
-        let folder = folder(&["b.yaml", "a/z.yml", "a/deep/y.yaml", "notes.txt", ".hidden.yaml", ".git/x.yaml"]);
+        let folder =
+            folder(&["b.yaml", "a/z.yml", "a/deep/y.yaml", "notes.txt", ".hidden.yaml", ".git/x.yaml"]);
         let names = names(folder.path(), &[folder.path().to_owned()]);
         assert_eq!(names, ["a/deep/y.yaml", "a/z.yml", "b.yaml"]);
     }

@@ -26,7 +26,11 @@ fn compile(sources: &[Source]) -> Result<String, Diagnostics> {
     Ok(text)
 }
 
-fn open(folder: &Path, interval: Duration, metrics: &Metrics) -> Result<(Arc<Store<String>>, Arc<AtomicUsize>), Diagnostics> {
+fn open(
+    folder: &Path,
+    interval: Duration,
+    metrics: &Metrics,
+) -> Result<(Arc<Store<String>>, Arc<AtomicUsize>), Diagnostics> {
     let settings = Settings { paths: vec![folder.to_owned()], reload_interval: interval };
     let compiled = Arc::new(AtomicUsize::new(0));
     let count = Arc::clone(&compiled);
@@ -230,7 +234,8 @@ async fn the_files_are_followed_until_the_store_is_gone() {
     assert_eq!(*store.current(), "two");
     drop(store);
     // The sender goes with the store, once the last look has ended.
-    let gone = tokio::time::timeout(Duration::from_secs(30), async { while changes.changed().await.is_ok() {} });
+    let gone =
+        tokio::time::timeout(Duration::from_secs(30), async { while changes.changed().await.is_ok() {} });
     gone.await.unwrap();
 }
 
