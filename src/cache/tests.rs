@@ -2,6 +2,7 @@
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use futures_util::FutureExt;
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
@@ -69,8 +70,11 @@ fn fixture() -> Fixture {
     fixture_with(Settings { load_timeout: Duration::from_secs(60), ..Settings::default() })
 }
 
+/// What nothing here takes, unless it hangs.
+const TOO_LONG: Duration = Duration::from_secs(20);
+
 fn patient() -> Instant {
-    Instant::now() + Duration::from_secs(60)
+    Instant::now() + TOO_LONG
 }
 
 impl Fixture {
@@ -97,12 +101,15 @@ impl Fixture {
 
     /// Waits until a load, one that no call of this waited for before, has begun to read.
     async fn reading(&self) {
-        self.directory.reading.acquire().await.unwrap().forget();
+        let begun = self.directory.reading.acquire();
+        tokio::time::timeout(TOO_LONG, begun).await.expect("no load began").unwrap().forget();
     }
 
     /// Waits until no load is in flight.
     async fn settled(&self) {
+        let begun = Instant::now();
         while self.cache.shared.loads().in_flight() > 0 {
+            assert!(begun.elapsed() < TOO_LONG, "a load does not end");
             tokio::task::yield_now().await;
         }
     }
@@ -342,6 +349,42 @@ async fn an_invalidation_beats_the_load_that_it_races() {
 }
 
 #[tokio::test]
+async fn an_invalidation_outlives_the_end_of_another_load() {
+    let it = fixture();
+    let get = it.spawn_get("alice");
+    it.reading().await;
+    it.cache.invalidate_entity(&EntityId::new("g1"));
+    fresh(it.cache.get("bob", || async { Ok::<_, String>(nobody()) }, patient()).await);
+    it.open_gate(2);
+    fresh(get.await.unwrap());
+    assert_eq!(it.loads(), 2);
+}
+
+#[tokio::test]
+async fn what_was_invalidated_after_it_was_loaded_is_not_handed_to_who_awaited_it() {
+    for (name, invalidate) in INVALIDATIONS {
+        let it = fixture();
+        let mut get = Box::pin(it.get("alice"));
+        assert!(get.as_mut().now_or_never().is_none(), "{name}");
+        it.open_gate(2);
+        it.settled().await;
+        invalidate(&it.cache);
+        it.answer(Ok(Facts { generation: 1, ..person(&["new"]) }));
+        assert_eq!(fresh(get.await).facts.touched, [EntityId::new("new")], "{name}");
+    }
+}
+
+#[tokio::test]
+async fn a_load_that_ended_since_the_caller_looked_is_not_made_again() {
+    let it = fixture();
+    it.open_gate(1);
+    let entry = fresh(it.get("alice").await);
+    let load = Arc::new(|| async { Ok::<_, String>(nobody()) });
+    let joined = loads::join(&it.cache.shared, "alice", &load);
+    assert!(matches!(joined, Joined::Ended(held) if Arc::ptr_eq(&held, &entry)));
+}
+
+#[tokio::test]
 async fn a_directory_that_changes_during_every_load_allows_nothing() {
     for (name, invalidate) in INVALIDATIONS.iter().take(3) {
         let it = fixture();
@@ -517,7 +560,9 @@ async fn no_more_loads_run_or_wait_than_the_bounds_say() {
             cache.get(&format!("user-{number}"), load, patient()).await
         });
     }
+    let begun = Instant::now();
     while it.cache.shared.loads().in_flight() < most {
+        assert!(begun.elapsed() < TOO_LONG, "not all loads begin");
         tokio::task::yield_now().await;
     }
     for _ in 0..loads::MAX_LOADS {
