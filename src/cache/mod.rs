@@ -19,6 +19,8 @@ mod entry;
 mod ledger;
 mod loads;
 #[cfg(test)]
+mod model_test;
+#[cfg(test)]
 mod tests;
 
 use std::future::Future;

@@ -12,8 +12,8 @@ use crate::model::Partial;
 use jiff::Timestamp;
 
 /// A directory whose answers wait at a gate, and the clock that entries age by.
-struct Fixture {
-    cache: FactsCache<()>,
+pub(super) struct Fixture {
+    pub(super) cache: FactsCache<()>,
     metrics: Metrics,
     age: Arc<Mutex<Duration>>,
     directory: Arc<Fake>,
@@ -39,14 +39,14 @@ impl Fake {
     }
 }
 
-fn person(touched: &[&str]) -> Facts {
+pub(super) fn person(touched: &[&str]) -> Facts {
     let dn = Dn::parse("uid=alice,dc=example").unwrap();
     let found = Person::Found { id: EntityId::new("alice-id"), dn };
     let touched = touched.iter().map(|id| EntityId::new(id)).collect();
     Facts { touched, ..Facts::without_entry(found, Timestamp::UNIX_EPOCH, 0) }
 }
 
-fn nobody() -> Facts {
+pub(super) fn nobody() -> Facts {
     Facts::without_entry(Person::NotFound, Timestamp::UNIX_EPOCH, 0)
 }
 
@@ -66,7 +66,7 @@ fn fixture_with(settings: Settings) -> Fixture {
     Fixture { cache, metrics, age, directory }
 }
 
-fn fixture() -> Fixture {
+pub(super) fn fixture() -> Fixture {
     fixture_with(Settings { load_timeout: Duration::from_secs(60), ..Settings::default() })
 }
 
@@ -83,7 +83,7 @@ impl Fixture {
         self.cache.get(user, move || Arc::clone(&directory).resolve(), deadline).await
     }
 
-    async fn get(&self, user: &str) -> Lookup<()> {
+    pub(super) async fn get(&self, user: &str) -> Lookup<()> {
         self.get_until(user, patient()).await
     }
 
@@ -95,7 +95,7 @@ impl Fixture {
         )
     }
 
-    fn open_gate(&self, answers: usize) {
+    pub(super) fn open_gate(&self, answers: usize) {
         self.directory.gate.add_permits(answers);
     }
 
@@ -106,7 +106,7 @@ impl Fixture {
     }
 
     /// Waits until no load is in flight.
-    async fn settled(&self) {
+    pub(super) async fn settled(&self) {
         let begun = Instant::now();
         while self.cache.shared.loads().in_flight() > 0 {
             assert!(begun.elapsed() < TOO_LONG, "a load does not end");
@@ -114,15 +114,15 @@ impl Fixture {
         }
     }
 
-    fn answer(&self, answer: Result<Facts, &str>) {
+    pub(super) fn answer(&self, answer: Result<Facts, &str>) {
         *self.directory.answer.lock().unwrap() = answer.map_err(str::to_owned);
     }
 
-    fn grow_old(&self, by: Duration) {
+    pub(super) fn grow_old(&self, by: Duration) {
         *self.age.lock().unwrap() += by;
     }
 
-    fn loads(&self) -> usize {
+    pub(super) fn loads(&self) -> usize {
         self.directory.loads.load(Ordering::SeqCst)
     }
 
