@@ -29,12 +29,11 @@ use std::time::{Duration, Instant};
 
 use moka::policy::EvictionPolicy;
 use moka::sync::Cache;
-use prometheus::{IntCounter, IntGauge};
 use tokio::runtime::Handle;
 use tokio::sync::Semaphore;
 
 use crate::model::{EntityId, Facts, Person};
-use crate::telemetry::Metrics;
+use crate::telemetry::{IntCounter, IntGauge, Metrics};
 
 pub use entry::Entry;
 use entry::Life;
