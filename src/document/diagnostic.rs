@@ -2,6 +2,9 @@
 
 use std::sync::Arc;
 
+/// How many diagnostics are kept; one more then says that there are others.
+pub const MAX_DIAGNOSTICS: usize = 1000;
+
 /// One file, as it was read.
 #[derive(Debug, Clone)]
 pub struct Source {
@@ -60,6 +63,83 @@ pub struct Diagnostics {
     pub items: Vec<Diagnostic>,
     /// What was read.
     pub sources: Vec<Source>,
+}
+
+impl Source {
+    /// A source with this name and these bytes.
+    pub fn new(name: impl Into<Arc<str>>, bytes: impl Into<Arc<[u8]>>) -> Self {
+        Self { name: name.into(), bytes: bytes.into() }
+    }
+}
+
+impl Severity {
+    /// The word for it.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Warning => "warning",
+            Self::Error => "error",
+        }
+    }
+}
+
+impl Diagnostic {
+    /// An error at a place, or at none.
+    pub fn error(span: impl Into<Option<Span>>, message: impl Into<String>) -> Self {
+        Self { severity: Severity::Error, message: message.into(), span: span.into(), help: None }
+    }
+
+    /// A warning at a place, or at none.
+    pub fn warning(span: impl Into<Option<Span>>, message: impl Into<String>) -> Self {
+        Self { severity: Severity::Warning, message: message.into(), span: span.into(), help: None }
+    }
+
+    /// The same with what to do about it.
+    #[must_use]
+    pub fn help(mut self, help: impl Into<String>) -> Self {
+        self.help = Some(help.into());
+        self
+    }
+
+    /// The same with what to do about it, where that is known.
+    #[must_use]
+    pub fn maybe_help(mut self, help: Option<String>) -> Self {
+        self.help = help;
+        self
+    }
+}
+
+impl Diagnostics {
+    /// Nothing wrong yet with these sources; spans count them in this order.
+    #[must_use]
+    pub fn new(sources: &[Source]) -> Self {
+        Self { items: Vec::new(), sources: sources.to_vec() }
+    }
+
+    /// Adds one; beyond [`MAX_DIAGNOSTICS`] it is only said that there are more.
+    pub fn push(&mut self, diagnostic: Diagnostic) {
+        if self.items.len() < MAX_DIAGNOSTICS {
+            self.items.push(diagnostic);
+            return;
+        }
+        if self.items.len() == MAX_DIAGNOSTICS {
+            self.items.push(Diagnostic::warning(None, "there are more problems; they are not shown"));
+        }
+        if let Some(last) = self.items.last_mut() {
+            last.severity = last.severity.max(diagnostic.severity);
+        }
+    }
+
+    /// Whether anything is an error: nothing of this load may be used then.
+    #[must_use]
+    pub fn has_errors(&self) -> bool {
+        self.items.iter().any(|item| item.severity == Severity::Error)
+    }
+
+    /// Puts them into the order of the sources and of the places in them; those without a place stand last.
+    pub fn sort(&mut self) {
+        self.items.sort_by(|a, b| (a.span.is_none(), a.span).cmp(&(b.span.is_none(), b.span)));
+    }
 }
 
 impl<T> Spanned<T> {
