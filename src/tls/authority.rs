@@ -183,3 +183,31 @@ fn start(subject: &X509Name, key: &PKey<Private>) -> Result<X509Builder, Authori
 fn text(pem: Vec<u8>) -> Result<String, AuthorityError> {
     String::from_utf8(pem).map_err(|_| AuthorityError("PEM that is no text".to_owned()))
 }
+
+#[cfg(test)]
+impl Authority {
+    /// A revocation list with these certificates, PEM.
+    pub(super) fn revoke(&self, revoked: &[&Identity]) -> String {
+        use openssl::x509::extension::CrlNumber;
+        use openssl::x509::{X509CrlBuilder, X509RevokedBuilder};
+        let now = Asn1Time::days_from_now(0).unwrap();
+        let mut list = X509CrlBuilder::new().unwrap();
+        list.set_issuer_name(self.certificate.subject_name()).unwrap();
+        list.set_last_update(&now).unwrap();
+        list.set_next_update(&Asn1Time::days_from_now(1).unwrap()).unwrap();
+        for identity in revoked {
+            let certificate = X509::from_pem(identity.cert_pem.as_bytes()).unwrap();
+            let mut entry = X509RevokedBuilder::new().unwrap();
+            entry.set_serial_number(certificate.serial_number()).unwrap();
+            entry.set_revocation_date(&now).unwrap();
+            list.add_revoked(entry.build()).unwrap();
+        }
+        let blank = X509::builder().unwrap();
+        let issuer = blank.x509v3_context(Some(&self.certificate), None);
+        list.append_extension(AuthorityKeyIdentifier::new().keyid(true).build(&issuer).unwrap()).unwrap();
+        let number = CrlNumber::new(BigNum::from_u32(1).unwrap()).unwrap();
+        list.append_extension(number.build().unwrap()).unwrap();
+        list.sign(&self.key, MessageDigest::sha256()).unwrap();
+        text(list.build().unwrap().to_pem().unwrap()).unwrap()
+    }
+}
