@@ -4,15 +4,27 @@
 //! The modules stand in the order in which they are best read. `ARCHITECTURE.md` says how the house stands;
 //! `tests/layering.rs` holds it to that.
 
-#[allow(clippy::disallowed_methods, reason = "the service reads the clock, once a review")]
-pub mod authz;
-#[allow(clippy::disallowed_methods, reason = "the age of facts is measured by the monotonic clock")]
-pub mod cache;
-pub mod document;
-pub mod eval;
 pub mod model;
+pub mod document;
 pub mod policy;
-#[allow(clippy::disallowed_methods, reason = "the store reads policy files and says when it did")]
-pub mod store;
+pub mod eval;
+pub mod review;
 #[allow(clippy::disallowed_methods, reason = "telemetry reads the clock and writes files")]
 pub mod telemetry;
+#[allow(clippy::disallowed_methods, reason = "certificates are read from files, and handshakes have deadlines")]
+pub mod tls;
+#[allow(clippy::disallowed_methods, reason = "deadlines are measured, and the password and the LDIF are files")]
+pub mod directory;
+#[allow(clippy::disallowed_methods, reason = "the age of facts is measured by a clock")]
+pub mod cache;
+#[allow(clippy::disallowed_methods, reason = "policies are read from files, and followed by the clock")]
+pub mod store;
+#[allow(clippy::disallowed_methods, reason = "the service reads the clock, once a review")]
+pub mod authz;
+#[allow(clippy::disallowed_methods, reason = "connections have deadlines")]
+pub mod server;
+#[allow(clippy::disallowed_methods, reason = "requests have deadlines, and tokens are files")]
+pub mod http;
+pub mod config;
+#[allow(clippy::disallowed_methods, reason = "commands read files, the environment and the clock")]
+pub mod cli;

@@ -1,1 +1,3 @@
+//! The service from outside: real sockets, real certificates.
 
+mod serving;
