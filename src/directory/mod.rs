@@ -1,0 +1,3 @@
+//! The LDAP directory: whom it knows, and which groups they are in.
+
+pub mod frame;
