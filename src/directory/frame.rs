@@ -171,7 +171,7 @@ impl FrameGuard {
             Some(&other) => return Err(FrameError::BadTag(other)),
         }
         let Some(header) = Header::read(&self.buffer)? else { return Ok(None) };
-        let total = header.length.checked_add(header.size).unwrap_or(usize::MAX);
+        let total = header.length.saturating_add(header.size);
         if total > self.limits.max_message {
             return Err(FrameError::TooLarge { length: total, limit: self.limits.max_message });
         }
