@@ -13,3 +13,5 @@ pub mod model;
 pub mod policy;
 #[allow(clippy::disallowed_methods, reason = "telemetry reads the clock and writes files")]
 pub mod telemetry;
+#[allow(clippy::disallowed_methods, reason = "tls reads certificate files and the clock")]
+pub mod tls;
