@@ -11,13 +11,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
-use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::runtime::Handle;
 use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::{sleep, timeout};
 
 use super::ldif::Ldif;
+use crate::tls::ServerContext;
 use tree::Tree;
 
 mod filter;
@@ -59,16 +59,11 @@ struct Shared {
 }
 
 impl EmbeddedDirectory {
-    /// Serves an LDIF on a free port of 127.0.0.1, over streams that `accept` makes of connections.
+    /// Serves an LDIF on a free port of 127.0.0.1, over TLS; `handle` is the runtime that serves.
     ///
     /// # Errors
     /// Where the system gives no port.
-    fn start_with<A, F, S>(ldif: &Ldif, access: Access, accept: A, handle: &Handle) -> io::Result<Self>
-    where
-        A: Fn(TcpStream) -> F + Send + 'static,
-        F: Future<Output = io::Result<S>> + Send + 'static,
-        S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
-    {
+    pub fn start(ldif: &Ldif, access: Access, tls: Arc<ServerContext>, handle: &Handle) -> io::Result<Self> {
         let listener = StdTcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
         listener.set_nonblocking(true)?;
         let address = listener.local_addr()?;
@@ -77,7 +72,7 @@ impl EmbeddedDirectory {
             TcpListener::from_std(listener)?
         };
         let shared = Arc::new(Shared { tree: ArcSwap::from_pointee(Tree::new(ldif)), access });
-        let accepting = handle.spawn(serve(listener, accept, Arc::clone(&shared)));
+        let accepting = handle.spawn(serve(listener, tls, Arc::clone(&shared)));
         Ok(Self { address, shared, accepting })
     }
 
@@ -105,12 +100,7 @@ impl Drop for EmbeddedDirectory {
 }
 
 /// Accepts connections until it is dropped, which ends them.
-async fn serve<A, F, S>(listener: TcpListener, accept: A, shared: Arc<Shared>)
-where
-    A: Fn(TcpStream) -> F,
-    F: Future<Output = io::Result<S>> + Send + 'static,
-    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
-{
+async fn serve(listener: TcpListener, tls: Arc<ServerContext>, shared: Arc<Shared>) {
     let mut connections = JoinSet::new();
     loop {
         let accepted = listener.accept().await;
@@ -120,7 +110,7 @@ where
                 tracing::warn!(%peer, limit = MAX_CONNECTIONS, "too many connections to the embedded directory");
             }
             Ok((stream, _)) => {
-                connections.spawn(connection(accept(stream), Arc::clone(&shared)));
+                connections.spawn(connection(stream, Arc::clone(&tls), Arc::clone(&shared)));
             }
             Err(error) => {
                 tracing::warn!(%error, "the embedded directory cannot accept a connection");
@@ -130,15 +120,11 @@ where
     }
 }
 
-async fn connection<F, S>(accepted: F, shared: Arc<Shared>)
-where
-    F: Future<Output = io::Result<S>>,
-    S: AsyncRead + AsyncWrite + Unpin,
-{
-    let served = match timeout(HANDSHAKE_TIMEOUT, accepted).await {
+async fn connection(stream: TcpStream, tls: Arc<ServerContext>, shared: Arc<Shared>) {
+    let served = match timeout(HANDSHAKE_TIMEOUT, tls.accept(stream)).await {
         Ok(Ok(stream)) => session::serve(stream, &shared).await,
-        Ok(Err(error)) => Err(error),
-        Err(_) => Err(io::ErrorKind::TimedOut.into()),
+        Ok(Err(error)) => Err(io::Error::other(error)),
+        Err(elapsed) => Err(elapsed.into()),
     };
     if let Err(error) = served {
         tracing::debug!(%error, "a connection to the embedded directory failed");

@@ -20,9 +20,11 @@ pub(super) struct Tree {
     root: Node,
     /// By the normal form of the name.
     by_name: HashMap<Box<str>, usize>,
-    /// By attribute and the normal form of its value: the nodes in ascending order.
-    index: HashMap<Box<str>, HashMap<Box<[u8]>, Vec<usize>>>,
+    index: Index,
 }
+
+/// By attribute and the normal form of its value: the nodes in ascending order.
+type Index = HashMap<Box<str>, HashMap<Box<[u8]>, Vec<usize>>>;
 
 /// An entry in its place.
 #[derive(Debug)]
@@ -69,7 +71,7 @@ impl Tree {
             .map(|(place, entry)| (entry.dn.normal().into(), place))
             .collect();
         let nodes: Vec<Node> = ldif.entries().iter().map(|entry| Node::new(entry, &by_name)).collect();
-        let mut index: HashMap<Box<str>, HashMap<Box<[u8]>, Vec<usize>>> = HashMap::new();
+        let mut index = Index::new();
         for (place, node) in nodes.iter().enumerate() {
             for held in &node.attributes {
                 for key in held.keys() {
