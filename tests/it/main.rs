@@ -1,1 +1,4 @@
+//! The service from outside.
 
+#[cfg(test)]
+mod faulty;
