@@ -4,10 +4,10 @@
 //! The modules stand in the order in which they are best read. `ARCHITECTURE.md` says how the house stands;
 //! `tests/layering.rs` holds it to that.
 
-#[allow(clippy::disallowed_methods, reason = "the service reads the clock, once a review")]
-pub mod authz;
-pub mod document;
 pub mod model;
+pub mod document;
 pub mod policy;
 #[allow(clippy::disallowed_methods, reason = "telemetry reads the clock and writes files")]
 pub mod telemetry;
+#[allow(clippy::disallowed_methods, reason = "the service reads the clock, once a review")]
+pub mod authz;
