@@ -3,6 +3,7 @@
 //!
 //! The sources are read as tokens, without comments, strings and test code; no crate is needed for that.
 #![allow(clippy::disallowed_methods, reason = "it reads the sources")]
+#![allow(clippy::indexing_slicing, clippy::panic, reason = "all of this is a test: it fails by a panic")]
 
 #[path = "layering/code.rs"]
 mod code;
