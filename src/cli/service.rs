@@ -35,7 +35,7 @@ pub(super) struct Service {
     pub(super) webhook: Running,
     pub(super) admin: Running,
     stop: watch::Sender<bool>,
-    _embedded: Option<Embedded>,
+    embedded: Option<Embedded>,
     _watchers: Vec<tls::Watcher>,
 }
 
@@ -58,8 +58,8 @@ impl Service {
             .collect();
         let compile = Arc::new(move |sources: &[Source]| PolicySet::build(sources, &policy));
         let store = Store::open(store, compile, metrics, handle.clone()).map_err(Failure::diagnostics)?;
-        for warning in store.current().warnings().render() {
-            tracing::warn!("{warning}");
+        for warning in &store.current().warnings().items {
+            tracing::warn!("{}", warning.message);
         }
         let (settings, embedded) = match directory.kind {
             DirectoryKind::None => (None, None),
@@ -72,10 +72,10 @@ impl Service {
         let people = settings
             .map(|settings| -> Result<People, Failure> {
                 let timeout = settings.timeouts.total;
-                let directory = Directory::new(settings, metrics.directory.clone(), handle.clone())
+                let client = Directory::new(settings, metrics.directory.clone(), handle.clone())
                     .map_err(Failure::invalid)?;
                 let cache = FactsCache::new(cache, metrics, handle.clone());
-                Ok(People { directory, usernames: directory.usernames, cache, timeout })
+                Ok(People { directory: client, usernames: directory.usernames, cache, timeout })
             })
             .transpose()?;
         let audit = Audit::start(&audit, metrics.audit_dropped.clone())
@@ -122,7 +122,12 @@ impl Service {
         let address = admin.listener.listen;
         let admin = crate::server::serve(admin.listener, admin_tls, http::admin(admin_state), stopped)
             .map_err(|error| listening("admin.listen", address, error))?;
-        Ok(Self { authorizer, webhook, admin, stop, _embedded: embedded, _watchers: watchers })
+        Ok(Self { authorizer, webhook, admin, stop, embedded, _watchers: watchers })
+    }
+
+    /// Where the embedded directory listens.
+    pub(super) fn embedded_address(&self) -> Option<std::net::SocketAddr> {
+        self.embedded.as_ref().map(Embedded::address)
     }
 
     /// Stops: says not ready, takes no more, answers what is in flight, writes the audit lines.

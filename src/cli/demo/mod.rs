@@ -1,0 +1,212 @@
+//! `bailiwick demo`: the service as `serve` runs it, with a sample company, on loopback.
+
+mod company;
+mod tour;
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
+
+use jiff::Timestamp;
+
+use super::serve::{Signals, read_configuration};
+use super::service::Service;
+use super::{Exit, Failure, runtime, say};
+use crate::authz::Clock;
+use crate::telemetry::{Metrics, log};
+use crate::tls::{Authority, ClientContext, Identity, MinVersion, https};
+
+/// Run everything in one process on loopback, and show what it decides.
+///
+/// An embedded directory over LDAPS, the webhook over HTTPS, the policies of a sample company, and a guided tour of
+/// decisions. Stays up afterwards: change the files in the folder that it names, and ask again.
+#[derive(Debug, clap::Args)]
+pub(super) struct Arguments {
+    /// Where to put certificates, policies, people and configuration; a temporary folder where omitted.
+    #[arg(long, value_name = "DIR")]
+    dir: Option<PathBuf>,
+    /// End after the tour.
+    #[arg(long)]
+    once: bool,
+}
+
+/// The cluster that the demo's API server is.
+const CLUSTER: &str = "prod-1";
+
+/// The name in the certificate of the demo's API server.
+const API_SERVER: &str = "kube-apiserver";
+
+/// Where the demo put things.
+struct Folder {
+    path: PathBuf,
+    token: String,
+    ca_pem: String,
+    api_server: Identity,
+}
+
+pub(super) fn run(arguments: &Arguments) -> Result<Exit, Failure> {
+    let (path, _temporary) = match &arguments.dir {
+        Some(dir) => (dir.clone(), None),
+        None => {
+            let made = tempfile::Builder::new().prefix("bailiwick-demo-").tempdir().map_err(Failure::operational)?;
+            (made.path().to_owned(), Some(made))
+        }
+    };
+    let folder = Folder::write(path)?;
+    let configuration = read_configuration(&folder.path.join("config.yaml"))?;
+    log::init(&configuration.log).map_err(Failure::invalid)?;
+    let metrics = Metrics::new().map_err(Failure::operational)?;
+    let runtime = runtime()?;
+    let mut signals = runtime.block_on(async { Signals::new() })?;
+    let clock = DemoClock::default();
+    let service = Service::start(configuration, &metrics, clock.read(), &runtime)?;
+    let context = ClientContext::from_pem("demo", &folder.ca_pem, Some(&folder.api_server), MinVersion::default())?;
+    let client = https::Client::new(context);
+    let tour = tour::Tour { service: &service, client: &client, clock: &clock };
+    let ended = runtime.block_on(async {
+        tokio::select! {
+            ended = tour.guide() => Some(ended),
+            () = signals.next() => None,
+        }
+    });
+    if let Some(ended) = &ended
+        && ended.is_ok()
+        && !arguments.once
+    {
+        clock.set(None);
+        say(&folder.instructions(&service))?;
+        runtime.block_on(signals.next());
+        say("\nStopping.\n")?;
+    }
+    runtime.block_on(async {
+        tokio::select! {
+            () = service.stop() => {}
+            () = signals.next() => {}
+        }
+    });
+    ended.unwrap_or(Ok(()))?;
+    Ok(Exit::Success)
+}
+
+/// A clock that the tour sets: office hours are to be seen at any hour.
+#[derive(Clone, Default)]
+struct DemoClock(Arc<AtomicI64>);
+
+impl DemoClock {
+    /// Stops the clock at an instant, or lets it show the real time.
+    fn set(&self, at: Option<Timestamp>) {
+        self.0.store(at.map_or(0, Timestamp::as_second), Ordering::Release);
+    }
+
+    fn read(&self) -> Clock {
+        let at = Arc::clone(&self.0);
+        Arc::new(move || match at.load(Ordering::Acquire) {
+            0 => Timestamp::now(),
+            second => Timestamp::from_second(second).unwrap_or_else(|_| Timestamp::now()),
+        })
+    }
+}
+
+impl Folder {
+    /// Writes everything that the demo's service reads.
+    fn write(path: PathBuf) -> Result<Self, Failure> {
+        let authority = Authority::new("bailiwick demo").map_err(Failure::operational)?;
+        let loopback = [std::net::Ipv4Addr::LOCALHOST.into()];
+        let server = authority.server(&["localhost"], &loopback).map_err(Failure::operational)?;
+        let api_server = authority.client(API_SERVER, &[]).map_err(Failure::operational)?;
+        let mut token = [0_u8; 16];
+        getrandom::fill(&mut token).map_err(|error| Failure::operational(format!("no random numbers: {error}")))?;
+        let token: String = token.iter().map(|byte| format!("{byte:02x}")).collect();
+        let configuration = CONFIGURATION.replace("CLUSTER", CLUSTER).replace("API_SERVER", API_SERVER);
+        for (file, content) in [
+            ("ca.pem", authority.ca_pem()),
+            ("server.pem", &server.cert_pem),
+            ("apiserver.pem", &api_server.cert_pem),
+            ("config.yaml", &configuration),
+            ("people.ldif", company::PEOPLE),
+        ]
+        .into_iter()
+        .chain(company::POLICIES)
+        {
+            write(&path.join(file), content, 0o644)?;
+        }
+        for (file, secret) in
+            [("server.key", &server.key_pem), ("apiserver.key", &api_server.key_pem), ("admin-token", &token)]
+        {
+            write(&path.join(file), secret, 0o600)?;
+        }
+        Ok(Self { ca_pem: authority.ca_pem().to_owned(), path, token, api_server })
+    }
+
+    fn instructions(&self, service: &Service) -> String {
+        let dir = self.path.display();
+        let webhook = service.webhook.address;
+        let admin = service.admin.address;
+        let token = &self.token;
+        format!(
+            r#"
+The service runs until Ctrl-C. Its clock shows the real time now.
+
+Ask as the API server does:
+
+  curl --cacert {dir}/ca.pem --cert {dir}/apiserver.pem --key {dir}/apiserver.key \
+    -H 'Content-Type: application/json' https://{webhook}/authorize -d '
+    {{"apiVersion": "authorization.k8s.io/v1", "kind": "SubjectAccessReview", "spec": {{"user": "nina",
+      "groups": ["system:authenticated"], "resourceAttributes": {{"verb": "list", "resource": "secrets"}}}}}}'
+
+Why is that so?
+
+  curl -H 'Authorization: Bearer {token}' -H 'Content-Type: application/json' http://{admin}/explain -d '
+    {{"apiVersion": "authorization.k8s.io/v1", "kind": "SubjectAccessReview", "spec": {{"user": "alice",
+      "groups": ["system:authenticated"], "resourceAttributes": {{"verb": "get", "resource": "pods",
+      "namespace": "payments-prod", "name": "web-1"}}}}}}'
+
+What Prometheus and the kubelet see:
+
+  curl http://{admin}/metrics
+  curl 'http://{admin}/readyz?verbose'
+
+Change {dir}/policies/*.yaml or {dir}/people.ldif, and ask again: policies are read every second, and
+what is known of a person is refreshed after two. Audit lines go to {dir}/audit.log.
+"#
+        )
+    }
+}
+
+fn write(path: &Path, content: &str, mode: u32) -> Result<(), Failure> {
+    use std::io::Write;
+    use std::os::unix::fs::OpenOptionsExt;
+    let written = (|| {
+        if let Some(folder) = path.parent() {
+            std::fs::create_dir_all(folder)?;
+        }
+        let mut options = std::fs::OpenOptions::new();
+        options.write(true).create(true).truncate(true).mode(mode).open(path)?.write_all(content.as_bytes())
+    })();
+    written.map_err(|error| Failure::operational(format!("{}: {error}", path.display())))
+}
+
+/// What `serve` would be started with.
+const CONFIGURATION: &str = r#"# The configuration of the demo: `bailiwick serve --config` runs the same.
+apiVersion: bailiwick.dev/v1alpha1
+kind: Configuration
+server:
+  listen: 127.0.0.1:0
+  cluster: CLUSTER
+  tls: {certFile: server.pem, keyFile: server.key, clientCAFile: ca.pem}
+  clients:
+    - {name: API_SERVER, clusters: [CLUSTER]}
+admin: {listen: "127.0.0.1:0", tokenFile: admin-token}
+directory:
+  kind: embedded
+  ldif: people.ldif
+  ldap:
+    attributes:
+      clearance: {from: bailiwickClearance, type: level}
+      department: {from: departmentNumber, type: string}
+  cache: {softTTL: 2s, hardTTL: 30s, negativeTTL: 2s}
+location: {trustedClusters: [CLUSTER]}
+policies: {paths: [policies], reloadInterval: 1s}
+audit: {path: audit.log}
+log: {format: text, level: warn}
+"#;
