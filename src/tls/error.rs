@@ -50,6 +50,9 @@ pub enum Problem {
     /// A certificate without its key, or the reverse.
     #[error("a certificate and its private key are given together or not at all")]
     Half,
+    /// Revocation lists of authorities that are not given.
+    #[error("revocation lists are of no use without the client authorities that issued them")]
+    CrlWithoutAuthority,
     /// The file changed while it was being read; the next attempt will see one version of it.
     #[error("changed while it was being read")]
     Changing,

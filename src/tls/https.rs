@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
@@ -313,12 +313,6 @@ fn http(error: &hyper::Error) -> Error {
 
 async fn within<F: Future>(deadline: Instant, step: Step, work: F) -> Result<F::Output, Error> {
     tokio::time::timeout_at(deadline.into(), work).await.map_err(|_| Error::Deadline(step))
-}
-
-/// A deadline this far from now.
-#[must_use]
-pub fn deadline_in(time: Duration) -> Instant {
-    Instant::now() + time
 }
 
 /// The parts of a URL that matter here.

@@ -15,7 +15,7 @@ use openssl::x509::{X509, X509PurposeId};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::watch;
 
-use super::error::{LoadError, TlsError};
+use super::error::{LoadError, Problem, TlsError};
 use super::material::{KeyPair, Pem, Source, earliest_expiry, fingerprint, subjects, trust, trust_store};
 use super::stream::{Role, TlsStream};
 use super::watch::{Reload, Reloaded};
@@ -35,7 +35,7 @@ pub struct ServerSettings {
     /// Authorities; where given, only clients with a certificate of one of them get through the handshake.
     pub client_ca_file: Option<PathBuf>,
     /// Revocation lists, one for each authority that issues client certificates; a missing or expired list refuses that
-    /// authority's clients. Only used together with `client_ca_file`.
+    /// authority's clients. An error without `client_ca_file`.
     pub crl_file: Option<PathBuf>,
     /// The oldest version spoken.
     pub min_version: MinVersion,
@@ -83,6 +83,9 @@ impl ServerContext {
         settings: ServerSettings,
         metrics: &Metrics,
     ) -> Result<Arc<Self>, LoadError> {
+        if let (Some(crl), None) = (&settings.crl_file, &settings.client_ca_file) {
+            return Err(LoadError::new(crl.display(), Problem::CrlWithoutAuthority));
+        }
         let sources = Sources {
             certificate: Source::File(settings.cert_file),
             key: Source::File(settings.key_file),
@@ -280,7 +283,7 @@ impl Read {
                     let store = revocable(&authorities, path).map_err(|stack| crl.unusable(&stack))?;
                     // OpenSSL read the file itself; what it read must be what was hashed.
                     if !Source::File(path.clone()).read()?.is_same_as(crl) {
-                        return Err(crl.is(super::Problem::Changing));
+                        return Err(crl.is(Problem::Changing));
                     }
                     store
                 }

@@ -68,6 +68,8 @@ fn each_fault_of_a_file_is_named_with_the_file() {
     let broken = identity.cert_pem.replacen("MII", "MIX", 1);
     let error = problem(ServerSettings { cert_file: with("broken", &broken), ..good.clone() });
     assert!(matches!(error.problem, Problem::Unusable(_)), "{error}");
+    let error = problem(ServerSettings { crl_file: Some(good.cert_file.clone()), ..good.clone() });
+    assert!(matches!(error.problem, Problem::CrlWithoutAuthority), "{error}");
     let client_ca_file = Some(good.cert_file.clone());
     let error = problem(ServerSettings { crl_file: client_ca_file.clone(), client_ca_file, ..good });
     assert!(matches!(error.problem, Problem::NoCrl), "{error}");

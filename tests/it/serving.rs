@@ -337,8 +337,8 @@ async fn swapped_certificates_are_in_force_and_connections_of_the_old_authority_
     served.stop().await;
 }
 
-/// The client of this test offers whatever session it holds, as any browser does; `SslConnector` cannot be told to, so
-/// what is tested is that a server hands out nothing to offer: see also `tls`' own tests.
+/// To offer an old session again is `unsafe` in the openssl crate, hence not in this house; what is tested is that the server
+/// hands out none that could be offered. `tls`' own tests count the tickets.
 #[tokio::test]
 async fn a_session_of_the_old_authority_does_not_outlive_it() {
     for version in [SslVersion::TLS1_2, SslVersion::TLS1_3] {
@@ -630,6 +630,46 @@ async fn an_answer_longer_than_every_window_arrives_whole() {
     assert_eq!(response.body.len(), 3 << 20);
     let error = client.with_max_body(1 << 20).get(&served.url("/big"), patience()).await.unwrap_err();
     assert!(matches!(error, https::Error::TooLong(_)), "{error}");
+    served.stop().await;
+}
+
+#[tokio::test]
+async fn bodies_that_nobody_reads_do_not_use_up_the_connection() {
+    let site = Site::new();
+    let served = Served::start(Some(site.context()));
+    let mut http2 = Http2::connect(served.address(), &site.http2(Some(&site.alice))).await.unwrap();
+    let body = Bytes::from(vec![b'x'; 16_000]);
+    let posts = server::CONNECTION_WINDOW as usize * 3 / body.len();
+    for _ in 0..posts {
+        let request = http::Request::post("https://localhost/length")
+            .header("content-length", body.len())
+            .body(())
+            .unwrap();
+        std::future::poll_fn(|cx| http2.send.poll_ready(cx)).await.unwrap();
+        let (response, mut stream) = http2.send.send_request(request, false).unwrap();
+        // The server may have refused it already.
+        let _ = stream.send_data(body.clone(), true);
+        let answered = tokio::time::timeout(PATIENCE, read(response)).await.expect("the window is open");
+        assert_eq!(answered.unwrap().0, 413);
+    }
+    served.stop().await;
+}
+
+#[tokio::test]
+async fn as_many_requests_as_are_offered_are_answered_at_one_time() {
+    let site = Site::new();
+    let served = Served::start(Some(site.context()));
+    let mut http2 = Http2::connect(served.address(), &site.http2(Some(&site.alice))).await.unwrap();
+    http2.get("/whoami").await.unwrap();
+    let mut waiting = Vec::new();
+    for _ in 0..server::MAX_CONCURRENT_STREAMS {
+        waiting.push(http2.begin("/wait").await.unwrap());
+        served.gate.has_begun().await;
+    }
+    served.gate.open.add_permits(waiting.len());
+    for response in waiting {
+        assert_eq!(read(response).await.unwrap(), (200, "waited".to_owned()));
+    }
     served.stop().await;
 }
 
