@@ -6,8 +6,12 @@
 
 #[allow(clippy::disallowed_methods, reason = "the service reads the clock, once a review")]
 pub mod authz;
+#[allow(clippy::disallowed_methods, reason = "the directory is reached over the network, with time-outs")]
+pub mod directory;
 pub mod document;
 pub mod model;
 pub mod policy;
 #[allow(clippy::disallowed_methods, reason = "telemetry reads the clock and writes files")]
 pub mod telemetry;
+#[allow(clippy::disallowed_methods, reason = "tls reads certificate files and the clock")]
+pub mod tls;
