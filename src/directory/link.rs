@@ -178,7 +178,7 @@ async fn start_tls(stream: &mut TcpStream) -> Result<(), LinkError> {
         0x81 => usize::from(stream.read_u8().await?),
         0x82 => usize::from(stream.read_u16().await?),
         0x84 => usize::try_from(stream.read_u32().await?).unwrap_or(usize::MAX),
-        short @ 0..0x80 => usize::from(short),
+        short @ 0..=0x7f => usize::from(short),
         _ => return Err(LinkError::StartTlsMalformed),
     };
     if length > MAX_START_TLS_ANSWER {
@@ -201,7 +201,7 @@ fn start_tls_result(message: &[u8]) -> Option<u8> {
         0x81 => rest.get(1..)?,
         0x82 => rest.get(2..)?,
         0x84 => rest.get(4..)?,
-        0..0x80 => rest,
+        0..=0x7f => rest,
         _ => return None,
     };
     match rest {
