@@ -97,15 +97,20 @@ impl Groups {
         let vias: Vec<usize> = chunk.iter().filter_map(|clause| clause.via).collect();
         // With one group in question it is known through whom.
         let is_attributed = vias.first() != vias.last();
-        let members = is_attributed.then_some(["member", "uniqueMember"]).into_iter().flatten();
+        let mut attributes = with_ids([settings.name.as_str()]);
+        // The choice of values is made for all attributes, so those that are wanted whole have to be named.
+        let whole: String = attributes.iter().map(|attribute| format!("({attribute}=*)")).collect();
+        if is_attributed {
+            attributes.extend(["member", "uniqueMember"].map(str::to_owned));
+        }
         let query = Query {
             base: settings.base.clone(),
             scope: Scope::Subtree,
             filter: any_of(&filters),
-            attributes: with_ids([settings.name.as_str()].into_iter().chain(members)),
+            attributes,
             // All groups that are known already may be found again, and one more shows that there are too many.
             limit: settings.max_groups.saturating_add(1),
-            only_values: is_attributed.then(|| format!("({})", filters.concat())),
+            only_values: is_attributed.then(|| format!("({}{whole})", filters.concat())),
         };
         let found = directory.search(query).await?;
         if let Some(Cut::ByServer(_)) = found.cut {
