@@ -1,6 +1,196 @@
 //! The LDAP directory: whom it knows, and which groups they are in.
+//!
+//! [`Directory`] is what the rest of the house sees. Below it stand, from the question to the network: `resolve` and
+//! `groups` (what to search, and what it means), `pool` and `breaker` (on which server), `conn` (one search, on time),
+//! `bridge` and `frame` (what may reach `ldap3`), `link` (TCP and TLS).
 
+mod account;
 mod base64;
+mod breaker;
+mod bridge;
+mod conn;
+mod credentials;
 pub mod embedded;
+mod entry;
+mod error;
+#[cfg(test)]
+mod fake;
+mod filter;
 pub mod frame;
+mod groups;
 pub mod ldif;
+mod link;
+mod pool;
+mod resolve;
+mod settings;
+mod usernames;
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use jiff::Timestamp;
+use tokio::runtime::Handle;
+
+pub use error::{LookupError, PasswordFault, ResultCode, Unreachable};
+pub use filter::TemplateError;
+pub use settings::{
+    Attribute, Bind, ChangeFeed, Flavour, GroupSearch, MatchRule, PoolSettings, Settings, SettingsError,
+    SettingsProblem, Strategy, Timeouts, TlsSettings, UserSearch,
+};
+pub use usernames::Usernames;
+
+use crate::model::{Facts, Resolved};
+use crate::telemetry::Metrics;
+use crate::tls::{self, ClientContext};
+use conn::{Found, Origin, Query};
+use credentials::Credentials;
+use pool::Pool;
+use resolve::{Resolver, Search};
+use settings::{Security, error};
+
+/// The directory. All of its work is done on the background runtime, whatever runtime asks.
+pub struct Directory {
+    core: Arc<Core>,
+    total: Duration,
+    handle: Handle,
+    _tls_watch: Option<tls::Watcher>,
+}
+
+struct Core {
+    pool: Arc<Pool>,
+    resolver: Resolver,
+}
+
+/// The pool with the deadline of one lookup: every search takes what is left of it.
+struct Session<'a> {
+    pool: &'a Pool,
+    deadline: Instant,
+}
+
+impl Search for Session<'_> {
+    async fn search(&self, query: Query) -> Result<Found, LookupError> {
+        self.pool.search(&query, self.deadline).await
+    }
+}
+
+impl Directory {
+    /// A directory. Connections are made on `handle`, at once and whenever they are needed; that no server can be reached is
+    /// no error here.
+    ///
+    /// # Errors
+    /// Where a setting cannot be used, a certificate cannot be loaded, or the password file cannot be read.
+    pub fn new(settings: Settings, metrics: &Metrics, handle: Handle) -> Result<Arc<Self>, SettingsError> {
+        let checked = settings.checked()?;
+        let Bind::Simple { dn, password_file } = settings.bind.clone() else {
+            return Err(error("bind.sasl", SettingsProblem::NotAvailable("`external`")));
+        };
+        let credentials = Arc::new(Credentials::new(dn, password_file.clone()));
+        credentials.read().map_err(|_| {
+            let what = format!("{} cannot be read, is empty, or is not UTF-8", password_file.display());
+            error("bind.passwordFile", SettingsProblem::File(what))
+        })?;
+        let is_protected = checked.servers.iter().any(|server| server.security != Security::Plaintext);
+        let tls = if is_protected { Some(client_context(&settings, metrics)?) } else { None };
+        let origin = |server| {
+            Arc::new(Origin {
+                server,
+                tls: tls.clone(),
+                credentials: credentials.clone(),
+                timeouts: settings.timeouts,
+                pool: settings.pool,
+                metrics: metrics.directory.clone(),
+                handle: handle.clone(),
+                binding: tokio::sync::Mutex::default(),
+            })
+        };
+        let pool = Pool::new(checked.servers.into_iter().map(origin).collect());
+        handle.spawn(pool.clone().maintain());
+        let resolver = Resolver::new(&settings, checked.user_filter, metrics.directory.clone());
+        let tls_watch = tls.map(|context| tls::watch(context, tls::WATCH_INTERVAL, &handle));
+        let core = Arc::new(Core { pool, resolver });
+        Ok(Arc::new(Self { core, total: settings.timeouts.total, handle, _tls_watch: tls_watch }))
+    }
+
+    /// Everything that the directory says of a user, by the directory's name for them ([`Usernames::directory_name`]). That
+    /// there is no such user, or several, is an answer; that it could not be found out is an error.
+    ///
+    /// # Errors
+    /// Where the directory could not be asked, in full, within the deadline and `timeouts.total`.
+    pub async fn resolve(&self, user: &str, deadline: Instant) -> Result<Facts, LookupError> {
+        let (core, user, read_at) = (self.core.clone(), user.to_owned(), Timestamp::now());
+        let deadline = self.within(deadline);
+        let resolving = async move {
+            let session = Session { pool: &core.pool, deadline };
+            core.resolver.resolve(&session, &user, read_at).await
+        };
+        self.run(deadline, resolving).await
+    }
+
+    /// What a group's name stands for below `groupSearch.base`.
+    ///
+    /// # Errors
+    /// As [`resolve`](Self::resolve).
+    pub async fn resolve_group_name(&self, name: &str, deadline: Instant) -> Result<Resolved, LookupError> {
+        let (core, name) = (self.core.clone(), name.to_owned());
+        let deadline = self.within(deadline);
+        let resolving = async move {
+            let session = Session { pool: &core.pool, deadline };
+            core.resolver.resolve_group_name(&session, &name).await
+        };
+        self.run(deadline, resolving).await
+    }
+
+    /// Whether a server can be reached, accepts our credentials, and answers.
+    ///
+    /// # Errors
+    /// Why not.
+    pub async fn probe(&self, deadline: Instant) -> Result<(), LookupError> {
+        let (core, deadline) = (self.core.clone(), self.within(deadline));
+        self.run(deadline, async move { core.pool.probe(deadline).await }).await
+    }
+
+    /// The generation of the source: facts of an older one are stale. It grows only with a change feed, which this version
+    /// does not have.
+    #[must_use]
+    pub fn generation(&self) -> u64 {
+        resolve::GENERATION
+    }
+
+    /// Ends all connections. What is asked afterwards fails.
+    pub fn stop(&self) {
+        self.core.pool.stop();
+    }
+
+    fn within(&self, deadline: Instant) -> Instant {
+        deadline.min(Instant::now() + self.total)
+    }
+
+    /// Does work on the background runtime, until the deadline, whatever happens to it there.
+    async fn run<T: Send + 'static>(
+        &self,
+        deadline: Instant,
+        work: impl Future<Output = Result<T, LookupError>> + Send + 'static,
+    ) -> Result<T, LookupError> {
+        let working = self.handle.spawn(async move {
+            tokio::time::timeout_at(deadline.into(), work).await.unwrap_or(Err(LookupError::Deadline))
+        });
+        working.await.unwrap_or(Err(LookupError::Stopped))
+    }
+}
+
+impl Drop for Directory {
+    fn drop(&mut self) {
+        self.stop();
+    }
+}
+
+impl std::fmt::Debug for Directory {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Directory").finish_non_exhaustive()
+    }
+}
+
+fn client_context(settings: &Settings, metrics: &Metrics) -> Result<Arc<ClientContext>, SettingsError> {
+    ClientContext::from_files("directory", settings.tls.files.clone(), metrics)
+        .map_err(|problem| error("tls", SettingsProblem::File(problem.to_string())))
+}

@@ -12,5 +12,8 @@
     reason = "a test that cannot go on is to fail, and tests read files and clocks"
 )]
 
+mod directory;
+mod embedded;
 mod faulty;
 mod serving;
+mod slapd;

@@ -1,0 +1,161 @@
+//! Why a lookup came to nothing. None of these is ever an answer: "could not find out" is not "no groups".
+
+use std::sync::Arc;
+
+/// Why the directory could not be asked. Its text is one line and holds no secret, no name of a person and no text that
+/// the server wrote.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum LookupError {
+    /// No connection to any server.
+    #[error("the directory cannot be reached: {0}")]
+    Unreachable(Unreachable),
+    /// The connection ended before the answer came.
+    #[error("the connection to the directory ended before the answer came")]
+    Lost,
+    /// A server did not answer in the time that one operation has.
+    #[error("the directory did not answer in time")]
+    TimedOut,
+    /// The time for the whole lookup ended.
+    #[error("the time for asking the directory ended")]
+    Deadline,
+    /// The directory does not accept our own name and password.
+    #[error("the directory does not accept the service's credentials")]
+    Credentials,
+    /// Our own password cannot be read, or is empty.
+    #[error("the password file {0}")]
+    Password(PasswordFault),
+    /// The server refused, with this result code (RFC 4511, appendix A).
+    #[error("the directory refused with result {0}")]
+    Refused(ResultCode),
+    /// The server said what it may not, or what cannot be understood.
+    #[error("the directory's answer is not usable: {0}")]
+    Protocol(&'static str),
+    /// An attribute of an entry holds what it may not.
+    #[error("attribute `{attribute}` is not usable: {reason}")]
+    Attribute {
+        /// Which one; a configured name.
+        attribute: Arc<str>,
+        /// Why not.
+        reason: &'static str,
+    },
+    /// The directory's client is being stopped.
+    #[error("the directory's client is being stopped")]
+    Stopped,
+}
+
+/// Why no connection could be made.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{server}: {reason}")]
+pub struct Unreachable {
+    /// The server as configured.
+    pub server: Arc<str>,
+    /// What went wrong.
+    pub reason: Arc<str>,
+}
+
+/// What is wrong with the password file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum PasswordFault {
+    /// It cannot be read.
+    #[error("cannot be read")]
+    Unreadable,
+    /// It is empty; an empty password would be an anonymous bind (RFC 4513, 5.1.2).
+    #[error("is empty")]
+    Empty,
+    /// It is not UTF-8.
+    #[error("is not UTF-8")]
+    NotText,
+}
+
+/// An LDAP result code (RFC 4511, appendix A.1).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ResultCode(pub u32);
+
+impl ResultCode {
+    /// `timeLimitExceeded`.
+    pub const TIME_LIMIT: Self = Self(3);
+    /// `sizeLimitExceeded`.
+    pub const SIZE_LIMIT: Self = Self(4);
+    /// `adminLimitExceeded`.
+    pub const ADMIN_LIMIT: Self = Self(11);
+    /// `invalidCredentials`.
+    pub const INVALID_CREDENTIALS: Self = Self(49);
+    /// `busy`.
+    pub const BUSY: Self = Self(51);
+    /// `unavailable`.
+    pub const UNAVAILABLE: Self = Self(52);
+
+    /// Whether the server cut a result short, after whatever it sent.
+    #[must_use]
+    pub fn is_limit(self) -> bool {
+        matches!(self, Self::TIME_LIMIT | Self::SIZE_LIMIT | Self::ADMIN_LIMIT)
+    }
+
+    fn name(self) -> &'static str {
+        match self.0 {
+            0 => "success",
+            1 => "operationsError",
+            2 => "protocolError",
+            3 => "timeLimitExceeded",
+            4 => "sizeLimitExceeded",
+            7 => "authMethodNotSupported",
+            8 => "strongerAuthRequired",
+            10 => "referral",
+            11 => "adminLimitExceeded",
+            12 => "unavailableCriticalExtension",
+            13 => "confidentialityRequired",
+            17 => "undefinedAttributeType",
+            18 => "inappropriateMatching",
+            21 => "invalidAttributeSyntax",
+            32 => "noSuchObject",
+            34 => "invalidDNSyntax",
+            48 => "inappropriateAuthentication",
+            49 => "invalidCredentials",
+            50 => "insufficientAccessRights",
+            51 => "busy",
+            52 => "unavailable",
+            53 => "unwillingToPerform",
+            80 => "other",
+            _ => "unnamed",
+        }
+    }
+}
+
+impl std::fmt::Display for ResultCode {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{} ({})", self.0, self.name())
+    }
+}
+
+impl LookupError {
+    /// Whether another connection may do better at once. Searches change nothing, so sending one twice does no harm.
+    #[must_use]
+    pub(super) fn is_worth_another_server(&self) -> bool {
+        match self {
+            Self::Unreachable(_) | Self::Lost | Self::TimedOut => true,
+            Self::Refused(code) => matches!(*code, ResultCode::BUSY | ResultCode::UNAVAILABLE),
+            Self::Deadline
+            | Self::Credentials
+            | Self::Password(_)
+            | Self::Protocol(_)
+            | Self::Attribute { .. }
+            | Self::Stopped => false,
+        }
+    }
+
+    /// The `result` label of `directory_operations_total`.
+    #[must_use]
+    pub(super) fn label(&self) -> &'static str {
+        match self {
+            Self::Unreachable(_) => "unreachable",
+            Self::Lost => "lost",
+            Self::TimedOut => "timeout",
+            Self::Deadline => "deadline",
+            Self::Credentials => "credentials",
+            Self::Password(_) => "password",
+            Self::Refused(_) => "refused",
+            Self::Protocol(_) | Self::Attribute { .. } => "protocol",
+            Self::Stopped => "stopped",
+        }
+    }
+}

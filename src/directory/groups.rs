@@ -1,0 +1,356 @@
+//! The groups of a person, level by level upward: one search finds the groups of a whole level.
+//!
+//! A group's `member` attribute is never read whole where the server can choose values (RFC 3876): the person's own
+//! groups need none of it, and further up only the values that are groups of the level below, to say how a group was
+//! reached.
+
+use std::collections::{HashMap, HashSet};
+
+use ldap3::Scope;
+
+use super::LookupError;
+use super::conn::{Cut, Query};
+use super::entry::{Entry, read_dn};
+use super::filter::{any_of, equals};
+use super::resolve::{Search, with_ids};
+use super::settings::{Flavour, GroupSearch};
+use crate::model::{Dn, EntityId, GroupMembership, Partial};
+
+/// The most alternatives that one search has.
+const MAX_CLAUSES: usize = 200;
+/// The longest filter, in bytes: OpenLDAP takes requests of 256 KiB from anonymous clients, and each clause stands in
+/// the request twice.
+const MAX_FILTER_BYTES: usize = 64 * 1024;
+/// What every name of Kubernetes' own users and groups starts with.
+const SYSTEM: &str = "system:";
+/// What a directory's group with such a name is called here.
+const RENAMED: &str = "directory:";
+
+/// Whose groups are looked for.
+pub(super) struct Member {
+    pub(super) id: EntityId,
+    pub(super) dn: Dn,
+    /// As the entry has them: `memberUid` is compared exactly.
+    pub(super) uids: Vec<String>,
+    pub(super) primary_gid: Option<String>,
+}
+
+/// The groups that were found.
+#[derive(Debug, Default)]
+pub(super) struct Groups {
+    pub(super) found: Vec<GroupMembership>,
+    pub(super) partial: Option<Partial>,
+    visited: HashSet<EntityId>,
+}
+
+/// One alternative of a level's search, with the group that it is for; `None` for the person.
+struct Clause {
+    filter: String,
+    via: Option<usize>,
+}
+
+impl Groups {
+    /// All groups of this member, nested ones where the settings say so.
+    pub(super) async fn of(
+        directory: &impl Search,
+        settings: &GroupSearch,
+        flavour: Flavour,
+        member: &Member,
+    ) -> Result<Self, LookupError> {
+        let mut groups = Self::default();
+        groups.visited.insert(member.id.clone());
+        let mut level = direct_clauses(flavour, member);
+        for depth in 1.. {
+            let start = groups.found.len();
+            for chunk in chunks(&level) {
+                groups.search(directory, settings, chunk).await?;
+                if groups.partial == Some(Partial::Count) {
+                    return Ok(groups);
+                }
+            }
+            let is_last = groups.found.len() == start || !settings.nested || flavour == Flavour::Rfc2307;
+            if is_last {
+                break;
+            }
+            if depth >= settings.max_depth {
+                groups.partial.get_or_insert(Partial::Depth);
+                break;
+            }
+            level = groups
+                .found
+                .iter()
+                .enumerate()
+                .skip(start)
+                .flat_map(|(index, group)| by_dn(&group.dn, Some(index)))
+                .collect();
+        }
+        Ok(groups)
+    }
+
+    async fn search(
+        &mut self,
+        directory: &impl Search,
+        settings: &GroupSearch,
+        chunk: &[Clause],
+    ) -> Result<(), LookupError> {
+        let filters: Vec<String> = chunk.iter().map(|clause| clause.filter.clone()).collect();
+        let vias: Vec<usize> = chunk.iter().filter_map(|clause| clause.via).collect();
+        // With one group in question it is known through whom.
+        let is_attributed = vias.first() != vias.last();
+        let mut attributes = with_ids([settings.name.as_str()]);
+        // The choice of values is made for all attributes, so those that are wanted whole have to be named.
+        let whole: String = attributes.iter().map(|attribute| format!("({attribute}=*)")).collect();
+        if is_attributed {
+            attributes.extend(["member", "uniqueMember"].map(str::to_owned));
+        }
+        let query = Query {
+            base: settings.base.clone(),
+            scope: Scope::Subtree,
+            filter: any_of(&filters),
+            attributes,
+            // All groups that are known already may be found again, and one more shows that there are too many.
+            limit: settings.max_groups.saturating_add(1),
+            only_values: is_attributed.then(|| format!("({}{whole})", filters.concat())),
+        };
+        let found = directory.search(query).await?;
+        if let Some(Cut::ByServer(_)) = found.cut {
+            self.partial.get_or_insert(Partial::ServerLimit);
+        }
+        let below = Below::new(&self.found, &vias);
+        for entry in &found.entries {
+            if entry.dn.is_remnant() {
+                continue;
+            }
+            let via = below.reached_through(entry)?;
+            let id = entry.id()?;
+            if self.visited.contains(&id) {
+                continue;
+            }
+            if self.found.len() >= settings.max_groups {
+                self.partial = Some(Partial::Count);
+                return Ok(());
+            }
+            self.visited.insert(id.clone());
+            self.found.push(GroupMembership {
+                name: name(entry, &settings.name)?,
+                id,
+                dn: entry.dn.clone(),
+                via,
+            });
+        }
+        if found.cut == Some(Cut::ByUs) {
+            self.partial = Some(Partial::Count);
+        }
+        Ok(())
+    }
+}
+
+/// The groups of the level below, by which it is told how a group was reached.
+struct Below {
+    by_dn: HashMap<String, usize>,
+    first: Option<usize>,
+    is_one: bool,
+}
+
+impl Below {
+    fn new(found: &[GroupMembership], vias: &[usize]) -> Self {
+        let group = |via: &usize| found.get(*via).map(|group| (group.dn.normal().to_owned(), *via));
+        let is_one = vias.first() == vias.last();
+        let by_dn = if is_one { HashMap::new() } else { vias.iter().filter_map(group).collect() };
+        Self { by_dn, first: vias.first().copied(), is_one }
+    }
+
+    /// The first group of the level below that is a member of this one. Where the server spells its name in a way that we
+    /// do not know for the same, any of the level is named: the membership is certain, only its path is not.
+    fn reached_through(&self, entry: &Entry) -> Result<Option<usize>, LookupError> {
+        if self.is_one {
+            return Ok(self.first);
+        }
+        let mut earliest = None;
+        for attribute in ["member", "uniquemember"] {
+            for value in entry.texts(attribute)? {
+                let Ok(dn) = read_dn(without_uid(value)) else { continue };
+                let via = self.by_dn.get(dn.normal()).copied();
+                earliest = [earliest, via].into_iter().flatten().min();
+            }
+        }
+        Ok(earliest.or(self.first))
+    }
+}
+
+/// A value of `uniqueMember` may end in `#'0101'B` (RFC 4517, 3.3.21).
+fn without_uid(value: &str) -> &str {
+    match value.rsplit_once("#'") {
+        Some((dn, bits))
+            if bits
+                .strip_suffix("'B")
+                .is_some_and(|bits| bits.bytes().all(|bit| matches!(bit, b'0' | b'1'))) =>
+        {
+            dn
+        }
+        _ => value,
+    }
+}
+
+fn direct_clauses(flavour: Flavour, member: &Member) -> Vec<Clause> {
+    let mut clauses = match flavour {
+        Flavour::Rfc2307 => Vec::new(),
+        Flavour::Auto | Flavour::OpenLdap | Flavour::Rfc2307bis | Flavour::ActiveDirectory => {
+            by_dn(&member.dn, None)
+        }
+    };
+    let posix = |filter: String| Clause { filter: format!("(&(objectClass=posixGroup){filter})"), via: None };
+    if flavour != Flavour::Rfc2307bis {
+        clauses.extend(member.uids.iter().map(|uid| posix(equals("memberUid", uid))));
+    }
+    clauses.extend(member.primary_gid.iter().map(|gid| posix(equals("gidNumber", gid))));
+    clauses
+}
+
+fn by_dn(dn: &Dn, via: Option<usize>) -> Vec<Clause> {
+    ["member", "uniqueMember"]
+        .iter()
+        .map(|attribute| Clause { filter: equals(attribute, dn.as_str()), via })
+        .collect()
+}
+
+/// Parts of a level that are each small enough for one search; at least one clause each.
+fn chunks(level: &[Clause]) -> Vec<&[Clause]> {
+    let mut parts = Vec::new();
+    let mut rest = level;
+    while !rest.is_empty() {
+        let mut bytes = 0_usize;
+        let fits = |clause: &&Clause| {
+            bytes = bytes.saturating_add(clause.filter.len());
+            bytes <= MAX_FILTER_BYTES
+        };
+        let size = rest.iter().take(MAX_CLAUSES).take_while(fits).count().max(1);
+        let (part, after) = rest.split_at(size.min(rest.len()));
+        parts.push(part);
+        rest = after;
+    }
+    parts
+}
+
+/// Whether Kubernetes keeps this name for itself, however it is written.
+pub(super) fn is_reserved(name: &str) -> bool {
+    name.trim_start().get(..SYSTEM.len()).is_some_and(|start| start.eq_ignore_ascii_case(SYSTEM))
+}
+
+/// The group's name; never one that Kubernetes keeps for itself. A group without a name is called by its DN.
+fn name(entry: &Entry, attribute: &str) -> Result<String, LookupError> {
+    let name = entry.first(&attribute.to_ascii_lowercase())?.unwrap_or(entry.dn.as_str());
+    Ok(if is_reserved(name) { format!("{RENAMED}{name}") } else { name.to_owned() })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::fake::Memory;
+    use super::*;
+
+    fn alice() -> Member {
+        Member {
+            id: EntityId::new("uid=alice"),
+            dn: Dn::parse("uid=alice").unwrap(),
+            uids: vec!["alice".to_owned()],
+            primary_gid: Some("100".to_owned()),
+        }
+    }
+
+    async fn groups(directory: &Memory, change: impl FnOnce(&mut GroupSearch)) -> Groups {
+        let mut settings = GroupSearch::new("");
+        change(&mut settings);
+        Groups::of(directory, &settings, Flavour::Auto, &alice()).await.unwrap()
+    }
+
+    fn paths(groups: &Groups) -> Vec<(&str, Option<usize>)> {
+        groups.found.iter().map(|group| (group.name.as_str(), group.via)).collect()
+    }
+
+    #[tokio::test]
+    async fn each_group_is_found_once_with_the_group_that_it_was_reached_through() {
+        let directory = Memory::new(&[
+            ("cn=a", &[("cn", "a"), ("member", "UID=Alice")]),
+            ("cn=b", &[("cn", "b"), ("uniqueMember", "uid=alice")]),
+            ("cn=p", &[("cn", "p"), ("memberUid", "alice")]),
+            ("cn=g", &[("cn", "g"), ("gidNumber", "100")]),
+            ("cn=over-b", &[("cn", "over-b"), ("uniqueMember", "cn=b#'01'B"), ("uniqueMember", "CN=B")]),
+            ("cn=top", &[("cn", "top"), ("member", "cn=over-b"), ("member", "cn=a")]),
+            ("cn=cycle", &[("cn", "cycle"), ("member", "cn=top")]),
+            ("cn=round", &[("cn", "round"), ("member", "cn=cycle")]),
+        ]);
+        let found = groups(&directory, |_| ()).await;
+        let expected = [
+            ("a", None),
+            ("b", None),
+            ("p", None),
+            ("g", None),
+            ("over-b", Some(1)),
+            ("top", Some(0)),
+            ("cycle", Some(5)),
+            ("round", Some(6)),
+        ];
+        assert_eq!(paths(&found), expected);
+        assert_eq!(found.partial, None);
+        assert_eq!(
+            directory.asked.lock().unwrap().len(),
+            5,
+            "one search a level, and one that finds no more"
+        );
+    }
+
+    #[tokio::test]
+    async fn a_cycle_ends() {
+        let directory = Memory::new(&[
+            ("cn=a", &[("cn", "a"), ("member", "uid=alice"), ("member", "cn=c")]),
+            ("cn=b", &[("cn", "b"), ("member", "cn=a"), ("member", "cn=b")]),
+            ("cn=c", &[("cn", "c"), ("member", "cn=b")]),
+        ]);
+        let found = groups(&directory, |_| ()).await;
+        assert_eq!(paths(&found), [("a", None), ("b", Some(0)), ("c", Some(1))]);
+        assert_eq!(found.partial, None);
+    }
+
+    #[tokio::test]
+    async fn what_stops_the_search_is_said() {
+        let directory = Memory::new(&[
+            ("cn=a", &[("cn", "a"), ("member", "uid=alice")]),
+            ("cn=b", &[("cn", "b"), ("member", "cn=a")]),
+            ("cn=c", &[("cn", "c"), ("member", "cn=b")]),
+        ]);
+        let depth = groups(&directory, |settings| settings.max_depth = 2).await;
+        assert_eq!((depth.found.len(), depth.partial), (2, Some(Partial::Depth)));
+        let count = groups(&directory, |settings| settings.max_groups = 2).await;
+        assert_eq!((count.found.len(), count.partial), (2, Some(Partial::Count)));
+        let exact = groups(&directory, |settings| settings.max_groups = 3).await;
+        assert_eq!((exact.found.len(), exact.partial), (3, None));
+        let direct = groups(&directory, |settings| settings.nested = false).await;
+        assert_eq!((direct.found.len(), direct.partial), (1, None));
+        let limited = groups(&Memory { limit: Some(0), ..directory }, |_| ()).await;
+        assert_eq!((limited.found.len(), limited.partial), (0, Some(Partial::ServerLimit)));
+    }
+
+    #[tokio::test]
+    async fn names_that_kubernetes_keeps_for_itself_are_never_given() {
+        let directory = Memory::new(&[
+            ("cn=system:masters", &[("cn", "system:masters"), ("member", "uid=alice")]),
+            ("cn=s", &[("cn", " System:nodes"), ("member", "uid=alice")]),
+            ("ou=nameless", &[("member", "uid=alice")]),
+            ("cn=x\\0ADEL:1", &[("cn", "deleted"), ("member", "uid=alice")]),
+        ]);
+        let found = groups(&directory, |_| ()).await;
+        let names: Vec<_> = found.found.iter().map(|group| group.name.as_str()).collect();
+        assert_eq!(names, ["directory:system:masters", "directory: System:nodes", "ou=nameless"]);
+    }
+
+    #[test]
+    fn a_level_is_searched_in_parts_that_a_server_takes() {
+        let clause = |length: usize| Clause { filter: "x".repeat(length), via: None };
+        let many: Vec<_> = (0..401).map(|_| clause(10)).collect();
+        assert_eq!(chunks(&many).iter().map(|part| part.len()).collect::<Vec<_>>(), [200, 200, 1]);
+        let long: Vec<_> = (0..3).map(|_| clause(40_000)).collect();
+        assert_eq!(chunks(&long).len(), 3);
+        assert_eq!(chunks(&[clause(100_000)]).len(), 1);
+        assert!(chunks(&[]).is_empty());
+    }
+}
