@@ -8,4 +8,5 @@
 )]
 
 mod naive;
+mod rule_table;
 mod scene;

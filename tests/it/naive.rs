@@ -4,14 +4,14 @@
 use std::collections::BTreeSet;
 
 use bailiwick::model::{
-    Action, Circumstances, Decision, Facts, GroupNames, NonResourceAction, Outcome, Person, Request, Resolved,
-    ResourceAction, SourceAddress, Subject,
+    Action, Circumstances, Decision, Facts, GroupNames, NonResourceAction, Outcome, Person, Request,
+    Resolved, ResourceAction, SourceAddress, Subject,
 };
 use bailiwick::policy::Pattern;
 use bailiwick::policy::ast::{
-    AccessPolicy, AttributeCondition, AttributeType, ClearanceCondition, Conditions, Documents, Effect, Enforcement,
-    GroupRef, LocationCondition, Name, NamespacePattern, NonResourceRule, PathPattern, ResourcePattern, ResourceRule,
-    Rule, SubjectTerm, TimeCondition, Validity, Vocabulary,
+    AccessPolicy, AttributeCondition, AttributeType, ClearanceCondition, Conditions, Documents, Effect,
+    Enforcement, GroupRef, LocationCondition, Name, NamespacePattern, NonResourceRule, PathPattern,
+    ResourcePattern, ResourceRule, Rule, SubjectTerm, TimeCondition, Validity, Vocabulary,
 };
 use jiff::{Timestamp, ToSpan};
 
@@ -276,7 +276,9 @@ impl World<'_> {
             GroupRef::Name(name) => match self.group_names.names.get(name) {
                 Some(Resolved::Group(id)) => facts.groups.iter().any(|membership| membership.id == *id),
                 // Somebody who is in no group at all is in none of this name, whichever it may be.
-                Some(Resolved::None | Resolved::Several) | None if complete && facts.groups.is_empty() => false,
+                Some(Resolved::None | Resolved::Several) | None if complete && facts.groups.is_empty() => {
+                    false
+                }
                 Some(Resolved::None | Resolved::Several) | None => return Truth::Unknown,
             },
         };
@@ -293,7 +295,10 @@ impl World<'_> {
         all([
             conditions.time.as_ref().map_or(Truth::True, |time| known(self.time(&time.value))),
             conditions.location.as_ref().map_or(Truth::True, |location| self.location(&location.value)),
-            conditions.clearance.as_ref().map_or(Truth::True, |clearance| self.clearance(&clearance.value, facts)),
+            conditions
+                .clearance
+                .as_ref()
+                .map_or(Truth::True, |clearance| self.clearance(&clearance.value, facts)),
             all(conditions.directory.iter().map(|condition| attribute(&condition.value, facts))),
         ])
     }
@@ -326,7 +331,9 @@ impl World<'_> {
 
     fn location(&self, location: &LocationCondition) -> Truth {
         let SourceAddress::Known(address) = self.circumstances.source else { return Truth::Unknown };
-        let in_site = |site: &String| self.vocabulary.sites[site].networks.iter().any(|network| network.contains(&address));
+        let in_site = |site: &String| {
+            self.vocabulary.sites[site].networks.iter().any(|network| network.contains(&address))
+        };
         known(
             location.sites.iter().any(|site| in_site(&site.value))
                 || location.networks.iter().any(|network| network.contains(&address)),
@@ -336,18 +343,22 @@ impl World<'_> {
     /// The person must have exactly one level, and nothing that the vocabulary does not know.
     fn clearance(&self, condition: &ClearanceCondition, facts: NaiveFacts<'_>) -> Truth {
         let level_of = |name: &String| self.vocabulary.levels.iter().position(|level| level.value == *name);
-        let is_compartment = |name: &String| self.vocabulary.compartments.iter().any(|known| known.value == *name);
+        let is_compartment =
+            |name: &String| self.vocabulary.compartments.iter().any(|known| known.value == *name);
         let values = match self.clearance_values(facts) {
             Ok(values) => values,
             Err(truth) => return truth,
         };
-        let (levels, others): (Vec<&String>, Vec<&String>) = values.iter().partition(|value| level_of(value).is_some());
+        let (levels, others): (Vec<&String>, Vec<&String>) =
+            values.iter().partition(|value| level_of(value).is_some());
         let [level] = levels.as_slice() else { return Truth::Unknown };
         if !others.iter().all(|value| is_compartment(value)) {
             return Truth::Unknown;
         }
-        let high_enough =
-            condition.at_least.as_ref().is_none_or(|least| level_of(level).unwrap() >= level_of(&least.value).unwrap());
+        let high_enough = condition
+            .at_least
+            .as_ref()
+            .is_none_or(|least| level_of(level).unwrap() >= level_of(&least.value).unwrap());
         let has_all = condition.compartments.iter().all(|wanted| others.contains(&&wanted.value));
         known(high_enough && has_all)
     }
@@ -355,8 +366,11 @@ impl World<'_> {
     /// The values that make the person's clearance, never empty; or what the condition is without any.
     fn clearance_values(&self, facts: NaiveFacts<'_>) -> Result<Vec<String>, Truth> {
         if let Some(key) = &self.settings.clearance_extra_key {
-            let trusted =
-                self.circumstances.cluster.as_ref().is_some_and(|it| self.settings.trusted_clusters.contains(&**it));
+            let trusted = self
+                .circumstances
+                .cluster
+                .as_ref()
+                .is_some_and(|it| self.settings.trusted_clusters.contains(&**it));
             return match self.request.subject.extra.get(key) {
                 Some(values) if trusted && !values.is_empty() => Ok(values.clone()),
                 _ => Err(Truth::Unknown),
@@ -386,7 +400,11 @@ impl World<'_> {
                 (accounts.disabled, found && account.disabled == Some(true), "account/disabled"),
                 (accounts.expired, found && expired, "account/expired"),
                 (accounts.locked, found && account.locked == Some(true) && !unlocked_again, "account/locked"),
-                (accounts.password_expired, found && account.password_expired == Some(true), "account/password-expired"),
+                (
+                    accounts.password_expired,
+                    found && account.password_expired == Some(true),
+                    "account/password-expired",
+                ),
                 (accounts.not_found, facts.person == Person::NotFound, "account/not-found"),
                 (accounts.ambiguous, facts.person == Person::Ambiguous, "account/ambiguous"),
             ]);
@@ -411,7 +429,8 @@ impl World<'_> {
                 overlaps(rule, action, is_cluster_scoped(self.vocabulary, action))
             }
             (Rule::NonResource(rule), Action::NonResource(action), effect) => path_rule(effect, rule, action),
-            (Rule::Resource(_), Action::NonResource(_), _) | (Rule::NonResource(_), Action::Resource(_), _) => false,
+            (Rule::Resource(_), Action::NonResource(_), _)
+            | (Rule::NonResource(_), Action::Resource(_), _) => false,
         }
     }
 }
@@ -465,9 +484,16 @@ fn attribute_values<'a>(attribute: &str, facts: NaiveFacts<'a>) -> Result<&'a [S
 fn covers(rule: &ResourceRule, action: &ResourceAction) -> bool {
     rule.verbs.iter().any(|verb| name_covers(verb, &action.verb))
         && rule.api_groups.iter().any(|group| name_covers(group, &action.group))
-        && rule.resources.iter().any(|pattern| resource_covers(pattern, &action.resource, &action.subresource))
-        && (rule.resource_names.is_empty() || rule.resource_names.iter().any(|it| pattern_covers(it, &action.name)))
-        && rule.namespaces.as_ref().is_none_or(|list| list.iter().any(|it| namespace_covers(it, &action.namespace)))
+        && rule
+            .resources
+            .iter()
+            .any(|pattern| resource_covers(pattern, &action.resource, &action.subresource))
+        && (rule.resource_names.is_empty()
+            || rule.resource_names.iter().any(|it| pattern_covers(it, &action.name)))
+        && rule
+            .namespaces
+            .as_ref()
+            .is_none_or(|list| list.iter().any(|it| namespace_covers(it, &action.namespace)))
 }
 
 fn name_covers(rule: &Name, asked: &str) -> bool {
@@ -506,7 +532,8 @@ fn overlaps(rule: &ResourceRule, action: &ResourceAction, cluster_scoped: bool) 
         resource_overlaps(pattern, &action.resource, &action.subresource)
             && rule.verbs.iter().any(|verb| {
                 name_overlaps(verb, &action.verb)
-                    || (is_one_verb(verb, &action.verb) && may_connect(pattern, &action.resource, &action.subresource))
+                    || (is_one_verb(verb, &action.verb)
+                        && may_connect(pattern, &action.resource, &action.subresource))
             })
     });
     let group = rule.api_groups.iter().any(|group| name_overlaps(group, &action.group));
@@ -541,8 +568,12 @@ fn resource_overlaps(rule: &ResourcePattern, resource: &str, subresource: &str) 
     let same_resource = |name: &str| resource == "*" || resource == name;
     match rule {
         ResourcePattern::Any => true,
-        ResourcePattern::Resource(name) => same_resource(name) && (subresource.is_empty() || subresource == "*"),
-        ResourcePattern::Subresource(name, sub) => same_resource(name) && (subresource == sub || subresource == "*"),
+        ResourcePattern::Resource(name) => {
+            same_resource(name) && (subresource.is_empty() || subresource == "*")
+        }
+        ResourcePattern::Subresource(name, sub) => {
+            same_resource(name) && (subresource == sub || subresource == "*")
+        }
         ResourcePattern::AnyWithSubresource(sub) => subresource == sub || subresource == "*",
     }
 }
@@ -587,7 +618,10 @@ fn is_cluster_scoped(vocabulary: &Vocabulary, action: &ResourceAction) -> bool {
     CLUSTER_SCOPED
         .iter()
         .any(|(group, resources)| *group == action.group && resources.contains(&action.resource.as_str()))
-        || vocabulary.cluster_scoped.iter().any(|it| it.group == action.group && it.resource == action.resource)
+        || vocabulary
+            .cluster_scoped
+            .iter()
+            .any(|it| it.group == action.group && it.resource == action.resource)
 }
 
 const CLUSTER_SCOPED: &[(&str, &[&str])] = &[
@@ -611,5 +645,8 @@ const CLUSTER_SCOPED: &[(&str, &[&str])] = &[
     ("node.k8s.io", &["runtimeclasses"]),
     ("flowcontrol.apiserver.k8s.io", &["flowschemas", "prioritylevelconfigurations"]),
     ("authentication.k8s.io", &["tokenreviews", "selfsubjectreviews", "uids", "userextras"]),
-    ("authorization.k8s.io", &["subjectaccessreviews", "selfsubjectaccessreviews", "selfsubjectrulesreviews"]),
+    (
+        "authorization.k8s.io",
+        &["subjectaccessreviews", "selfsubjectaccessreviews", "selfsubjectrulesreviews"],
+    ),
 ];

@@ -10,14 +10,17 @@ use bailiwick::model::{
 };
 use bailiwick::policy::Pattern;
 use bailiwick::policy::ast::{
-    AccessPolicy, AttributeCondition, AttributeType, Calendar, ClearanceCondition, Conditions, Days, Documents,
-    Effect, Enforcement, GroupRef, GroupResource, Hours, LocationCondition, Name, NamespacePattern, NonResourceRule,
-    PathPattern, ResourcePattern, ResourceRule, Rule, Site, SubjectTerm, TimeCondition, Validity, Vocabulary,
+    AccessPolicy, AttributeCondition, AttributeType, Calendar, ClearanceCondition, Conditions, Days,
+    Documents, Effect, Enforcement, GroupRef, GroupResource, Hours, LocationCondition, Name,
+    NamespacePattern, NonResourceRule, PathPattern, ResourcePattern, ResourceRule, Rule, Site, SubjectTerm,
+    TimeCondition, Validity, Vocabulary,
 };
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 
-use crate::naive::{self, NaiveAccounts, NaiveFacts, NaiveSettings, NaiveTtls, NaiveVerdict, OnAccount, OnUnreachable};
+use crate::naive::{
+    self, NaiveAccounts, NaiveFacts, NaiveSettings, NaiveTtls, NaiveVerdict, OnAccount, OnUnreachable,
+};
 
 /// Everything that a decision depends on.
 #[derive(Debug, Clone)]
@@ -150,7 +153,10 @@ pub fn vocabulary() -> Vocabulary {
             ("department".to_owned(), AttributeType::String),
             ("clearance".to_owned(), AttributeType::Clearance),
         ]),
-        cluster_scoped: vec![GroupResource { resource: "widgets".to_owned(), group: "example.com".to_owned() }],
+        cluster_scoped: vec![GroupResource {
+            resource: "widgets".to_owned(),
+            group: "example.com".to_owned(),
+        }],
     }
 }
 
@@ -174,7 +180,10 @@ pub fn group_dn(name: &str) -> Dn {
 
 /// Somebody whom the directory has, with these groups, each the parent of the one before it.
 pub fn person(groups: &[&str]) -> Facts {
-    let found = Person::Found { id: EntityId::new("id-of-alice"), dn: Dn::parse("uid=alice,dc=example,dc=com").unwrap() };
+    let found = Person::Found {
+        id: EntityId::new("id-of-alice"),
+        dn: Dn::parse("uid=alice,dc=example,dc=com").unwrap(),
+    };
     let mut facts = Facts::without_entry(found, MONDAY_MORNING.parse().unwrap(), 1);
     facts.groups = groups
         .iter()
@@ -214,9 +223,16 @@ pub fn ask(user: &str, action: &str) -> Request {
     let mut words = action.split(' ');
     let verb = words.next().unwrap().to_owned();
     let what = words.next().unwrap();
-    let subject = Subject { user: user.to_owned(), groups: vec!["system:authenticated".to_owned()], ..Subject::default() };
+    let subject = Subject {
+        user: user.to_owned(),
+        groups: vec!["system:authenticated".to_owned()],
+        ..Subject::default()
+    };
     if what.starts_with('/') {
-        return Request { subject, action: Action::NonResource(NonResourceAction { verb, path: what.to_owned() }) };
+        return Request {
+            subject,
+            action: Action::NonResource(NonResourceAction { verb, path: what.to_owned() }),
+        };
     }
     let (resource, subresource) = what.split_once('/').unwrap_or((what, ""));
     let mut resource = ResourceAction {
@@ -306,12 +322,18 @@ impl Writing for AccessPolicy {
     }
 
     fn clusters(self, patterns: &[&str]) -> Self {
-        Self { clusters: patterns.iter().map(|text| spanned(Pattern::parse(text).unwrap())).collect(), ..self }
+        Self {
+            clusters: patterns.iter().map(|text| spanned(Pattern::parse(text).unwrap())).collect(),
+            ..self
+        }
     }
 
     fn valid(self, not_before: Option<&str>, not_after: Option<&str>) -> Self {
         let time = |text: &str| text.parse::<Timestamp>().unwrap();
-        Self { validity: Validity { not_before: not_before.map(time), not_after: not_after.map(time) }, ..self }
+        Self {
+            validity: Validity { not_before: not_before.map(time), not_after: not_after.map(time) },
+            ..self
+        }
     }
 
     fn shadow(self) -> Self {
@@ -387,12 +409,18 @@ fn resource(text: &str) -> ResourcePattern {
         None if text == "*" => ResourcePattern::Any,
         None => ResourcePattern::Resource(text.to_owned()),
         Some(("*", subresource)) => ResourcePattern::AnyWithSubresource(subresource.to_owned()),
-        Some((resource, subresource)) => ResourcePattern::Subresource(resource.to_owned(), subresource.to_owned()),
+        Some((resource, subresource)) => {
+            ResourcePattern::Subresource(resource.to_owned(), subresource.to_owned())
+        }
     }
 }
 
 fn namespace(text: &str) -> NamespacePattern {
-    if text.is_empty() { NamespacePattern::ClusterWide } else { NamespacePattern::Named(Pattern::parse(text).unwrap()) }
+    if text.is_empty() {
+        NamespacePattern::ClusterWide
+    } else {
+        NamespacePattern::Named(Pattern::parse(text).unwrap())
+    }
 }
 
 /// Hours (in minutes) on days (bit 0 is Monday) in a zone, but on no holiday where `holidays`.
