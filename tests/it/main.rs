@@ -7,6 +7,7 @@
     reason = "a test fails by panicking"
 )]
 
+mod generate;
 mod naive;
 mod rule_table;
 mod scene;
