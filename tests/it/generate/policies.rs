@@ -17,9 +17,9 @@ use super::questions::{
 use crate::scene::{group_dn, group_id, spanned};
 
 /// A policy of any kind; its name is its own to be set.
-pub fn policy(now: Timestamp) -> impl Strategy<Value = AccessPolicy> {
+pub fn policy(now: Timestamp) -> BoxedStrategy<AccessPolicy> {
     (
-        prop_oneof![Just(Effect::Allow), Just(Effect::Deny)],
+        prop_oneof![3 => Just(Effect::Allow), 2 => Just(Effect::Deny)],
         prop_oneof![6 => Just(Enforcement::Enforce), 1 => Just(Enforcement::Shadow)],
         seldom(prop::collection::vec(pattern(&["prod-*", "prod-1", "dev-1", "*"]), 1..=2)),
         validity(now),
@@ -46,10 +46,11 @@ pub fn policy(now: Timestamp) -> impl Strategy<Value = AccessPolicy> {
                 policy
             },
         )
+        .boxed()
 }
 
 /// A policy for everyone on pods that depends on little but time.
-pub fn timely_policy(now: Timestamp) -> impl Strategy<Value = AccessPolicy> {
+pub fn timely_policy(now: Timestamp) -> BoxedStrategy<AccessPolicy> {
     let hours = || time().prop_map(|time| Conditions { time: Some(spanned(time)), ..Conditions::default() });
     (
         prop_oneof![2 => Just(Effect::Allow), 1 => Just(Effect::Deny)],
@@ -67,6 +68,7 @@ pub fn timely_policy(now: Timestamp) -> impl Strategy<Value = AccessPolicy> {
             policy.subjects = vec![spanned(crate::scene::subject(subject))];
             policy
         })
+        .boxed()
 }
 
 /// Nothing, three times out of four.
@@ -76,7 +78,7 @@ fn seldom<T: Clone + std::fmt::Debug>(
     prop_oneof![3 => Just(Vec::new()), 1 => strategy]
 }
 
-fn validity(now: Timestamp) -> impl Strategy<Value = Validity> {
+fn validity(now: Timestamp) -> BoxedStrategy<Validity> {
     let around = || select(vec![-400_000_i64, -300, -1, 0, 1, 2, 29, 30, 31, 299, 300, 301, 400_000]);
     let instant = move |offset: i64| now + offset.seconds();
     prop_oneof![
@@ -88,13 +90,14 @@ fn validity(now: Timestamp) -> impl Strategy<Value = Validity> {
             not_after: Some(instant(from + life)),
         }),
     ]
+    .boxed()
 }
 
-fn term() -> impl Strategy<Value = SubjectTerm> {
-    prop_oneof![6 => leaf(), 1 => prop::collection::vec(leaf(), 1..=3).prop_map(SubjectTerm::AllOf)]
+fn term() -> BoxedStrategy<SubjectTerm> {
+    prop_oneof![6 => leaf(), 1 => prop::collection::vec(leaf(), 1..=3).prop_map(SubjectTerm::AllOf)].boxed()
 }
 
-fn leaf() -> impl Strategy<Value = SubjectTerm> {
+fn leaf() -> BoxedStrategy<SubjectTerm> {
     let group = prop_oneof![
         2 => select(GROUP_NAMES).prop_map(|name| GroupRef::Name(name.to_owned())),
         1 => select(DIRECTORY_GROUPS).prop_map(|name| GroupRef::Dn(group_dn(&name.to_uppercase()))),
@@ -107,18 +110,20 @@ fn leaf() -> impl Strategy<Value = SubjectTerm> {
         1 => Just(SubjectTerm::ServiceAccount { namespace: "ci".to_owned(), name: "deployer".to_owned() }),
         3 => Just(SubjectTerm::Everyone),
     ]
+    .boxed()
 }
 
-fn rule() -> impl Strategy<Value = Rule> {
+fn rule() -> BoxedStrategy<Rule> {
     prop_oneof![
         9 => resource_rule().prop_map(Rule::Resource),
         1 => (prop::collection::vec(path(), 1..=2), names(VERBS)).prop_map(|(paths, verbs)| {
             Rule::NonResource(NonResourceRule { paths, verbs })
         }),
     ]
+    .boxed()
 }
 
-fn resource_rule() -> impl Strategy<Value = ResourceRule> {
+fn resource_rule() -> BoxedStrategy<ResourceRule> {
     let namespace = || {
         prop_oneof![
             1 => Just(NamespacePattern::ClusterWide),
@@ -129,7 +134,7 @@ fn resource_rule() -> impl Strategy<Value = ResourceRule> {
         names(API_GROUPS),
         prop::collection::vec(resource(), 1..=2),
         seldom(prop::collection::vec(pattern(&["*", "web-*", "web-1", "*-1", "dev", "w*b*1"]), 1..=2)),
-        prop_oneof![1 => Just(None), 1 => prop::collection::vec(namespace(), 1..=2).prop_map(Some)],
+        prop_oneof![2 => Just(None), 1 => prop::collection::vec(namespace(), 1..=2).prop_map(Some)],
         names(VERBS),
     )
         .prop_map(|(api_groups, resources, resource_names, namespaces, verbs)| ResourceRule {
@@ -139,25 +144,27 @@ fn resource_rule() -> impl Strategy<Value = ResourceRule> {
             namespaces,
             verbs,
         })
+        .boxed()
 }
 
 fn names(universe: &'static [&'static str]) -> impl Strategy<Value = Vec<Name>> {
     prop_oneof![
         1 => Just(vec![Name::Any]),
-        2 => subsequence(universe, 1..=universe.len().min(4))
+        2 => subsequence(universe, universe.len() / 2..=universe.len())
             .prop_map(|names| names.into_iter().map(|name| Name::Exact(name.to_owned())).collect()),
     ]
 }
 
-fn resource() -> impl Strategy<Value = ResourcePattern> {
+fn resource() -> BoxedStrategy<ResourcePattern> {
     let sub = || select(&SUBRESOURCES[1..]).prop_map(str::to_owned);
     let resource = || select(RESOURCES).prop_map(str::to_owned);
     prop_oneof![
-        2 => Just(ResourcePattern::Any),
+        4 => Just(ResourcePattern::Any),
         4 => resource().prop_map(ResourcePattern::Resource),
         3 => (resource(), sub()).prop_map(|(resource, sub)| ResourcePattern::Subresource(resource, sub)),
         1 => sub().prop_map(ResourcePattern::AnyWithSubresource),
     ]
+    .boxed()
 }
 
 fn path() -> impl Strategy<Value = PathPattern> {
@@ -173,7 +180,7 @@ fn pattern(texts: &'static [&'static str]) -> impl Strategy<Value = Pattern> {
 }
 
 /// At least one condition.
-fn conditions() -> impl Strategy<Value = Conditions> {
+fn conditions() -> BoxedStrategy<Conditions> {
     prop_oneof![
         6 => a_condition(),
         1 => (a_condition(), a_condition()).prop_map(|(one, other)| Conditions {
@@ -183,18 +190,19 @@ fn conditions() -> impl Strategy<Value = Conditions> {
             directory: if one.directory.is_empty() { other.directory } else { one.directory },
         }),
     ]
+    .boxed()
 }
 
-fn a_condition() -> impl Strategy<Value = Conditions> {
+fn a_condition() -> BoxedStrategy<Conditions> {
     prop_oneof![
         2 => time().prop_map(|time| Conditions { time: Some(spanned(time)), ..Conditions::default() }),
         1 => location().prop_map(|location| Conditions { location: Some(spanned(location)), ..Conditions::default() }),
         1 => clearance().prop_map(|it| Conditions { clearance: Some(spanned(it)), ..Conditions::default() }),
         1 => attribute().prop_map(|it| Conditions { directory: vec![spanned(it)], ..Conditions::default() }),
-    ]
+    ].boxed()
 }
 
-fn time() -> impl Strategy<Value = TimeCondition> {
+fn time() -> BoxedStrategy<TimeCondition> {
     let zones =
         select(vec!["Europe/London", "America/New_York", "Australia/Lord_Howe", "Asia/Kolkata", "UTC"]);
     let days = prop_oneof![2 => Just(Days(0x7f)), 1 => Just(Days(0x1f)), 1 => (1_u8..=0x7f).prop_map(Days)];
@@ -205,17 +213,17 @@ fn time() -> impl Strategy<Value = TimeCondition> {
         1 => Just(Hours { start: 0, end: 1440 }),
     ];
     let calendars = seldom(Just(vec![spanned("holidays".to_owned())]));
-    (days, prop::collection::vec(range, 0..=3), zones, calendars).prop_map(
-        |(days, hours, zone, except_calendars)| TimeCondition {
+    (days, prop::collection::vec(range, 0..=3), zones, calendars)
+        .prop_map(|(days, hours, zone, except_calendars)| TimeCondition {
             days,
             hours,
             time_zone: TimeZone::get(zone).unwrap(),
             except_calendars,
-        },
-    )
+        })
+        .boxed()
 }
 
-fn location() -> impl Strategy<Value = LocationCondition> {
+fn location() -> BoxedStrategy<LocationCondition> {
     let site = select(vec!["hq", "branch"]).prop_map(|site| spanned(site.to_owned()));
     let network = select(vec!["10.0.0.0/8", "10.1.2.3/32", "2001:db8::/64", "0.0.0.0/0"])
         .prop_map(|network| network.parse().unwrap());
@@ -225,9 +233,10 @@ fn location() -> impl Strategy<Value = LocationCondition> {
         (site, network)
             .prop_map(|(site, network)| LocationCondition { sites: vec![site], networks: vec![network] }),
     ]
+    .boxed()
 }
 
-fn clearance() -> impl Strategy<Value = ClearanceCondition> {
+fn clearance() -> BoxedStrategy<ClearanceCondition> {
     let level = select(vec!["public", "internal", "secret", "top-secret"])
         .prop_map(|level| spanned(level.to_owned()));
     let compartments = |least: usize| {
@@ -241,11 +250,14 @@ fn clearance() -> impl Strategy<Value = ClearanceCondition> {
         }),
         1 => compartments(1).prop_map(|compartments| ClearanceCondition { at_least: None, compartments }),
     ]
+    .boxed()
 }
 
-fn attribute() -> impl Strategy<Value = AttributeCondition> {
-    subsequence(vec!["payments", "risk", "Risk"], 1..=2).prop_map(|values| AttributeCondition {
-        attribute: spanned("department".to_owned()),
-        any_of: values.into_iter().map(str::to_owned).collect(),
-    })
+fn attribute() -> BoxedStrategy<AttributeCondition> {
+    subsequence(vec!["payments", "risk", "Risk"], 1..=2)
+        .prop_map(|values| AttributeCondition {
+            attribute: spanned("department".to_owned()),
+            any_of: values.into_iter().map(str::to_owned).collect(),
+        })
+        .boxed()
 }

@@ -22,9 +22,8 @@ pub(super) const ASSERTED_GROUPS: &[&str] = &["oncall", "break-glass", "system:n
 pub(super) const DIRECTORY_GROUPS: &[&str] = &["payments", "oncall", "risk", "staff", "twins"];
 /// The names of groups that policies use, some of which are no group's or several groups'.
 pub(super) const GROUP_NAMES: &[&str] = &["payments", "oncall", "risk", "twins", "ghost", "late"];
-pub(super) const API_GROUPS: &[&str] = &["", "apps", "example.com", "authentication.k8s.io"];
-pub(super) const RESOURCES: &[&str] =
-    &["pods", "secrets", "nodes", "namespaces", "widgets", "users", "userextras"];
+pub(super) const API_GROUPS: &[&str] = &["", "example.com", "authentication.k8s.io"];
+pub(super) const RESOURCES: &[&str] = &["pods", "nodes", "namespaces", "widgets", "userextras"];
 /// The first is empty.
 pub(super) const SUBRESOURCES: &[&str] = &["", "exec", "proxy", "log", "scale"];
 pub(super) const VERBS: &[&str] = &["get", "list", "watch", "create", "deletecollection", "impersonate"];
@@ -33,7 +32,7 @@ const CLEARANCE_KEY: &str = "example.com/clearance";
 const CLEARANCES: &[&str] =
     &["public", "internal", "secret", "top-secret", "crypto", "nuclear", "Secret", "other"];
 
-pub(super) fn settings() -> impl Strategy<Value = NaiveSettings> {
+pub(super) fn settings() -> BoxedStrategy<NaiveSettings> {
     let on = || prop_oneof![Just(OnAccount::Deny), Just(OnAccount::Ignore)];
     let ignored = || prop_oneof![1 => Just(OnAccount::Deny), 3 => Just(OnAccount::Ignore)];
     let unreachable = prop_oneof![5 => Just(OnUnreachable::LastKnown), 1 => Just(OnUnreachable::Deny)];
@@ -73,9 +72,10 @@ pub(super) fn settings() -> impl Strategy<Value = NaiveSettings> {
                 accounts,
             }
         })
+        .boxed()
 }
 
-pub(super) fn request() -> impl Strategy<Value = Request> {
+pub(super) fn request() -> BoxedStrategy<Request> {
     let extra = prop_oneof![
         1 => Just(BTreeMap::new()),
         2 => clearance_values().prop_map(|values| BTreeMap::from([(CLEARANCE_KEY.to_owned(), values)])),
@@ -95,10 +95,10 @@ pub(super) fn request() -> impl Strategy<Value = Request> {
             |(verb, path)| Action::NonResource(NonResourceAction { verb, path: path.to_owned() })
         ),
     ];
-    (subject, action).prop_map(|(subject, action)| Request { subject, action })
+    (subject, action).prop_map(|(subject, action)| Request { subject, action }).boxed()
 }
 
-fn resource_action() -> impl Strategy<Value = ResourceAction> {
+fn resource_action() -> BoxedStrategy<ResourceAction> {
     let namespace = prop_oneof![
         2 => Just(""),
         6 => select(vec!["dev", "prod", "prod-1", "kube-system"]),
@@ -106,8 +106,8 @@ fn resource_action() -> impl Strategy<Value = ResourceAction> {
     ];
     let name = prop_oneof![3 => Just(""), 6 => select(vec!["web-1", "web-2", "db-1", "dev"]), 1 => Just("*")];
     let subresource = prop_oneof![3 => Just(String::new()), 2 => or_star(SUBRESOURCES)];
-    (or_star(VERBS), or_star(API_GROUPS), or_star(RESOURCES), subresource, namespace, name).prop_map(
-        |(verb, group, resource, subresource, namespace, name)| ResourceAction {
+    (or_star(VERBS), or_star(API_GROUPS), or_star(RESOURCES), subresource, namespace, name)
+        .prop_map(|(verb, group, resource, subresource, namespace, name)| ResourceAction {
             verb,
             group,
             version: "v1".to_owned(),
@@ -116,16 +116,16 @@ fn resource_action() -> impl Strategy<Value = ResourceAction> {
             namespace: namespace.to_owned(),
             name: name.to_owned(),
             ..ResourceAction::default()
-        },
-    )
+        })
+        .boxed()
 }
 
 /// One of these, or a request-side `*`.
-fn or_star(universe: &'static [&'static str]) -> impl Strategy<Value = String> {
-    prop_oneof![10 => select(universe), 1 => Just("*")].prop_map(str::to_owned)
+fn or_star(universe: &'static [&'static str]) -> BoxedStrategy<String> {
+    prop_oneof![10 => select(universe), 1 => Just("*")].prop_map(str::to_owned).boxed()
 }
 
-pub(super) fn facts(now: Timestamp) -> impl Strategy<Value = HeldFacts> {
+pub(super) fn facts(now: Timestamp) -> BoxedStrategy<HeldFacts> {
     let person = || {
         prop_oneof![
             8 => found(now),
@@ -139,10 +139,11 @@ pub(super) fn facts(now: Timestamp) -> impl Strategy<Value = HeldFacts> {
         1 => Just(HeldFacts::NotDirectoryUser),
         1 => Just(HeldFacts::Unknown),
     ]
+    .boxed()
 }
 
 /// Somebody whom the directory has, with nested groups, of which two may have one name.
-fn found(now: Timestamp) -> impl Strategy<Value = Facts> {
+fn found(now: Timestamp) -> BoxedStrategy<Facts> {
     let partial =
         prop_oneof![6 => Just(None), 1 => Just(Some(Partial::Count)), 1 => Just(Some(Partial::Depth))];
     let ids = vec!["payments", "oncall", "risk", "staff", "twins", "twins-2"];
@@ -170,14 +171,16 @@ fn found(now: Timestamp) -> impl Strategy<Value = Facts> {
             .map(|(name, it)| (name.to_owned(), it))
             .collect()
     });
-    (groups, partial, attributes, account(now)).prop_map(|(groups, partial, attributes, account)| {
-        let touched = groups.iter().map(|group| group.id.clone()).collect();
-        Facts { groups, partial, attributes, account, touched, ..person(&[]) }
-    })
+    (groups, partial, attributes, account(now))
+        .prop_map(|(groups, partial, attributes, account)| {
+            let touched = groups.iter().map(|group| group.id.clone()).collect();
+            Facts { groups, partial, attributes, account, touched, ..person(&[]) }
+        })
+        .boxed()
 }
 
 /// None, one level, a level and compartments, or something that is no clearance.
-fn clearance_values() -> impl Strategy<Value = Vec<String>> {
+fn clearance_values() -> BoxedStrategy<Vec<String>> {
     let owned = |values: Vec<&str>| values.into_iter().map(str::to_owned).collect::<Vec<_>>();
     prop_oneof![
         1 => Just(Vec::new()),
@@ -187,17 +190,17 @@ fn clearance_values() -> impl Strategy<Value = Vec<String>> {
             owned(rest)
         }),
         1 => subsequence(CLEARANCES, 1..=3).prop_map(owned),
-    ]
+    ].boxed()
 }
 
 /// An account that is mostly in order, and otherwise about to change, or just has.
-pub(super) fn account(now: Timestamp) -> impl Strategy<Value = AccountState> {
-    let sometimes = || prop_oneof![6 => Just(None), 2 => Just(Some(false)), 1 => Just(Some(true))];
+pub(super) fn account(now: Timestamp) -> BoxedStrategy<AccountState> {
+    let sometimes = || prop_oneof![4 => Just(None), 1 => Just(Some(false)), 1 => Just(Some(true))];
     let around = move || {
         let instant = select(vec![-86_400_i64, -1, 0, 1, 29, 30, 31, 300, 301, 86_400]);
         prop_oneof![2 => Just(None), 1 => instant.prop_map(move |offset| Some(now + offset.seconds()))]
     };
-    (sometimes(), sometimes(), around(), around(), sometimes()).prop_map(
+    let any = (sometimes(), sometimes(), around(), around(), sometimes()).prop_map(
         |(disabled, locked, locked_until, expires, password_expired)| AccountState {
             disabled,
             locked,
@@ -205,11 +208,12 @@ pub(super) fn account(now: Timestamp) -> impl Strategy<Value = AccountState> {
             expires,
             password_expired,
         },
-    )
+    );
+    prop_oneof![6 => Just(AccountState::default()), 1 => any].boxed()
 }
 
 /// Each name resolves to its group, to another, to none or to several, or has not been resolved yet.
-pub(super) fn group_names() -> impl Strategy<Value = GroupNames> {
+pub(super) fn group_names() -> BoxedStrategy<GroupNames> {
     let resolved = prop_oneof![
         8 => Just(Some(None)),
         1 => select(DIRECTORY_GROUPS).prop_map(|name| Some(Some(Resolved::Group(group_id(name))))),
@@ -217,18 +221,20 @@ pub(super) fn group_names() -> impl Strategy<Value = GroupNames> {
         1 => Just(Some(Some(Resolved::Several))),
         1 => Just(None),
     ];
-    prop::collection::vec(resolved, GROUP_NAMES.len()).prop_map(|all| {
-        let own = |name: &str| Resolved::Group(group_id(name));
-        let names = GROUP_NAMES
-            .iter()
-            .zip(all)
-            .filter_map(|(name, other)| Some(((*name).to_owned(), other?.unwrap_or_else(|| own(name)))))
-            .collect();
-        GroupNames { names, generation: 1 }
-    })
+    prop::collection::vec(resolved, GROUP_NAMES.len())
+        .prop_map(|all| {
+            let own = |name: &str| Resolved::Group(group_id(name));
+            let names = GROUP_NAMES
+                .iter()
+                .zip(all)
+                .filter_map(|(name, other)| Some(((*name).to_owned(), other?.unwrap_or_else(|| own(name)))))
+                .collect();
+            GroupNames { names, generation: 1 }
+        })
+        .boxed()
 }
 
-pub(super) fn circumstances(now: Timestamp) -> impl Strategy<Value = Circumstances> {
+pub(super) fn circumstances(now: Timestamp) -> BoxedStrategy<Circumstances> {
     let address = select(vec!["10.1.2.3", "10.2.0.1", "2001:db8::1", "192.0.2.7"]);
     let source = prop_oneof![
         6 => address.prop_map(|address| SourceAddress::Known(address.parse().unwrap())),
@@ -240,9 +246,7 @@ pub(super) fn circumstances(now: Timestamp) -> impl Strategy<Value = Circumstanc
         ]),
     ];
     let cluster = prop_oneof![1 => Just(None), 4 => Just(Some("prod-1")), 2 => Just(Some("dev-1"))];
-    (cluster, source).prop_map(move |(cluster, source)| Circumstances {
-        now,
-        cluster: cluster.map(Into::into),
-        source,
-    })
+    (cluster, source)
+        .prop_map(move |(cluster, source)| Circumstances { now, cluster: cluster.map(Into::into), source })
+        .boxed()
 }
