@@ -7,7 +7,10 @@
     reason = "a test fails by panicking"
 )]
 
+mod corpora;
+mod corpora_shape;
 mod generate;
 mod naive;
+mod render;
 mod rule_table;
 mod scene;
