@@ -15,7 +15,10 @@
 //! **Requests.** Uniformly random over subjects, tenants' namespaces, verbs and resources; one in sixteen is for a
 //! cluster-scoped resource. [`Corpus::home_request`] instead asks in a namespace of one of the subject's own tenants, so
 //! that policies do match; [`Corpus::list_everywhere`] lists secrets over all namespaces, which overlaps a Deny of every tenant.
-//! What that comes to, in policies that match a request, is measured by the test at the end.
+//!
+//! **Candidates**, measured by `corpora_shape`, for subjects of 30 and 5 groups, in policies a request: 1.2 match by their
+//! rules, whatever the number of policies; by rules and subjects 0.13 of 100 policies and 0.016 of 1,000; and 0.5 of any
+//! number where requests are made at home.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
@@ -221,7 +224,9 @@ fn person(
     }
     let mut names: Vec<String> = own
         .iter()
-        .flat_map(|&tenant| [group_name(tenant, "devs"), group_name(tenant, random.pick::<&str>(&ROLES[1..]))])
+        .flat_map(|&tenant| {
+            [group_name(tenant, "devs"), group_name(tenant, random.pick::<&str>(&ROLES[1..]))]
+        })
         .collect();
     fill(&mut names, shape.directory_groups, "org", random);
     let mut asserted = vec!["system:authenticated".to_owned()];

@@ -1,7 +1,7 @@
 //! What `corpora` says of itself, measured.
 
 use bailiwick::model::{Decision, Outcome};
-use bailiwick::policy::ast::{Documents, NamespacePattern, Rule};
+use bailiwick::policy::ast::{Documents, Effect, NamespacePattern, Rule};
 
 use crate::corpora::{Corpus, SUBJECTS, Shape};
 use crate::naive::{NaiveFacts, decide};
@@ -11,13 +11,15 @@ const SHAPE: Shape = Shape { policies: 1_000, directory_groups: 30, asserted_gro
 
 /// How many policies match by their rules alone, and by rules and subjects, over `count` requests.
 fn matching(corpus: &mut Corpus, count: usize, home: bool) -> (usize, usize) {
-    // With everyone as subject and no conditions, every policy whose rules match applies.
+    // As Allows without conditions and (for the rules alone) for everyone, all policies that match apply, and are named.
+    // No request of these is for a list over all namespaces: a Deny overlaps what an Allow covers.
     let mut rules_alone = corpus.documents.clone();
     for policy in &mut rules_alone.policies {
         policy.subjects = vec![crate::scene::spanned(bailiwick::policy::ast::SubjectTerm::Everyone)];
     }
     let plain = |documents: &mut Documents| {
         for policy in &mut documents.policies {
+            policy.effect = Effect::Allow;
             policy.except_subjects.clear();
             policy.unless.clear();
             policy.when = bailiwick::policy::ast::Conditions::default();
@@ -95,16 +97,16 @@ fn the_share_of_wildcards_is_what_is_written() {
 /// The numbers of candidates a request, which an index can be held against: they do not grow with the policies.
 #[test]
 fn what_matches_a_request_does_not_grow_with_the_policies() {
-    for policies in [100, 1_000] {
+    for (policies, most_by_both) in [(100, 80), (1_000, 15)] {
         let mut corpus = Corpus::new(Shape { policies, ..SHAPE }, 3);
-        let (by_rules, by_both) = matching(&mut corpus, 1_000, false);
+        let (by_rules, by_both) = matching(&mut corpus, 500, false);
+        assert!((500..700).contains(&by_rules), "{policies} policies: {by_rules} by rules in 500 requests");
         assert!(
-            (1_000..1_800).contains(&by_rules),
-            "{policies} policies: {by_rules} by rules in 1000 requests"
+            (1..most_by_both).contains(&by_both),
+            "{policies} policies: {by_both} by both in 500 requests"
         );
-        assert!(by_both < 400, "{policies} policies: {by_both} by rules and subjects in 1000 requests");
-        let (_, at_home) = matching(&mut corpus, 1_000, true);
-        assert!((300..1_000).contains(&at_home), "{policies} policies: {at_home} at home in 1000 requests");
+        let (_, at_home) = matching(&mut corpus, 500, true);
+        assert!((200..300).contains(&at_home), "{policies} policies: {at_home} at home in 500 requests");
     }
 }
 
