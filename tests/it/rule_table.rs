@@ -4,12 +4,15 @@ mod combining;
 mod cover;
 mod facts;
 mod overlap;
+mod reply;
 mod time;
 mod truth;
 
 use std::collections::BTreeSet;
 
 use bailiwick::model::{Decision, Outcome};
+
+pub use reply::reply_table;
 
 use crate::scene::Scene;
 
@@ -82,5 +85,12 @@ fn the_naive_evaluator_keeps_every_rule() {
         let verdict = row.scene.verdict();
         let got = (verdict.outcome, verdict.applying, verdict.unknown);
         assert_eq!(got, (row.outcome, row.applying, row.unknown), "{}: {:?}", row.name, row.scene.request);
+    }
+}
+
+#[test]
+fn the_naive_evaluator_keeps_every_rule_about_replies() {
+    for row in reply_table() {
+        assert_eq!(row.scene.least_over(row.ttls), row.reply, "{}", row.name);
     }
 }
