@@ -218,7 +218,7 @@ pub fn with_account(facts: Facts, account: AccountState) -> Facts {
     Facts { account, ..facts }
 }
 
-/// A request, as in `get pods/exec group=apps ns=dev name=web-1` or `get /healthz`.
+/// A request, as in `get pods/exec group=apps ns=dev name=web-1` or `get /healthz`; `any-path` is the path `*`.
 pub fn ask(user: &str, action: &str) -> Request {
     let mut words = action.split(' ');
     let verb = words.next().unwrap().to_owned();
@@ -228,7 +228,8 @@ pub fn ask(user: &str, action: &str) -> Request {
         groups: vec!["system:authenticated".to_owned()],
         ..Subject::default()
     };
-    if what.starts_with('/') {
+    if what.starts_with('/') || what == "any-path" {
+        let what = if what == "any-path" { "*" } else { what };
         return Request {
             subject,
             action: Action::NonResource(NonResourceAction { verb, path: what.to_owned() }),

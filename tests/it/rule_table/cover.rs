@@ -124,12 +124,13 @@ pub(super) fn rows() -> Vec<Row> {
                 ("get /api", false),
                 ("post /healthz", false),
                 ("get healthz", false),
+                ("get any-path", false),
             ],
         ),
         requests(
             "3.4 in an Allow the path `*` covers every path",
             &allow("a", &["get any-path"]),
-            &[("get /healthz", true), ("get /", true), ("get pods", false)],
+            &[("get /healthz", true), ("get /", true), ("get any-path", true), ("get pods", false)],
         ),
     ]
     .concat()

@@ -60,6 +60,11 @@ fn dimensions() -> Vec<Row> {
             &deny("d", &["get,post any-path"]),
             &[("get /x", true), ("* /x", true), ("put /x", false)],
         ),
+        requests(
+            "3.4 in a Deny the request-side path `*` is every path",
+            &deny("d", &["get /healthz", "post /api/*"]),
+            &[("get any-path", true), ("post any-path", true), ("* any-path", true), ("put any-path", false)],
+        ),
     ]
     .concat()
 }
@@ -149,6 +154,17 @@ fn connects() -> Vec<Row> {
                 ("get */log ns=dev name=x", false),
                 ("get pods ns=dev name=x", false),
                 ("list pods/exec ns=dev", false),
+            ],
+        ),
+        (
+            "create pods,services/status,*/scale",
+            [
+                ("get pods/* ns=dev name=x", false),
+                ("get services/* ns=dev name=x", false),
+                ("get x/* ns=dev name=x", false),
+                ("get * ns=dev name=x", false),
+                ("create pods/* ns=dev name=x", true),
+                ("create x/* ns=dev name=x", true),
             ],
         ),
         (
