@@ -26,8 +26,8 @@ pub fn policy(now: Timestamp) -> BoxedStrategy<AccessPolicy> {
         prop::collection::vec(term(), 1..=2),
         seldom(prop::collection::vec(term(), 1..=2)),
         prop::collection::vec(rule(), 1..=3),
-        prop_oneof![3 => Just(Conditions::default()), 2 => conditions()],
-        prop_oneof![4 => Just(Vec::new()), 1 => prop::collection::vec(conditions(), 1..=2)],
+        prop_oneof![3 => Just(Conditions::default()), 2 => conditions(now)],
+        prop_oneof![4 => Just(Vec::new()), 1 => prop::collection::vec(conditions(now), 1..=2)],
         seldom(Just(vec!["ask in chat".to_owned()])),
     )
         .prop_map(
@@ -51,7 +51,8 @@ pub fn policy(now: Timestamp) -> BoxedStrategy<AccessPolicy> {
 
 /// A policy for everyone on pods that depends on little but time.
 pub fn timely_policy(now: Timestamp) -> BoxedStrategy<AccessPolicy> {
-    let hours = || time().prop_map(|time| Conditions { time: Some(spanned(time)), ..Conditions::default() });
+    let hours =
+        || time(now).prop_map(|time| Conditions { time: Some(spanned(time)), ..Conditions::default() });
     (
         prop_oneof![2 => Just(Effect::Allow), 1 => Just(Effect::Deny)],
         validity(now),
@@ -180,10 +181,10 @@ fn pattern(texts: &'static [&'static str]) -> impl Strategy<Value = Pattern> {
 }
 
 /// At least one condition.
-fn conditions() -> BoxedStrategy<Conditions> {
+fn conditions(now: Timestamp) -> BoxedStrategy<Conditions> {
     prop_oneof![
-        6 => a_condition(),
-        1 => (a_condition(), a_condition()).prop_map(|(one, other)| Conditions {
+        6 => a_condition(now),
+        1 => (a_condition(now), a_condition(now)).prop_map(|(one, other)| Conditions {
             time: one.time.or(other.time),
             location: one.location.or(other.location),
             clearance: one.clearance.or(other.clearance),
@@ -193,34 +194,49 @@ fn conditions() -> BoxedStrategy<Conditions> {
     .boxed()
 }
 
-fn a_condition() -> BoxedStrategy<Conditions> {
+fn a_condition(now: Timestamp) -> BoxedStrategy<Conditions> {
     prop_oneof![
-        2 => time().prop_map(|time| Conditions { time: Some(spanned(time)), ..Conditions::default() }),
+        3 => time(now).prop_map(|time| Conditions { time: Some(spanned(time)), ..Conditions::default() }),
         1 => location().prop_map(|location| Conditions { location: Some(spanned(location)), ..Conditions::default() }),
-        1 => clearance().prop_map(|it| Conditions { clearance: Some(spanned(it)), ..Conditions::default() }),
+        2 => clearance().prop_map(|it| Conditions { clearance: Some(spanned(it)), ..Conditions::default() }),
         1 => attribute().prop_map(|it| Conditions { directory: vec![spanned(it)], ..Conditions::default() }),
     ].boxed()
 }
 
-fn time() -> BoxedStrategy<TimeCondition> {
+fn time(now: Timestamp) -> BoxedStrategy<TimeCondition> {
     let zones =
         select(vec!["Europe/London", "America/New_York", "Australia/Lord_Howe", "Asia/Kolkata", "UTC"]);
     let days = prop_oneof![2 => Just(Days(0x7f)), 1 => Just(Days(0x1f)), 1 => (1_u8..=0x7f).prop_map(Days)];
-    // A range shorter than a day, which may run over midnight; or just one whole day.
-    let range = prop_oneof![
-        6 => (0_u16..48, 1_u16..48).prop_map(|(start, length)| Hours { start: start * 30, end: (start + length) * 30 }),
-        2 => (0_u16..8, 1_u16..4).prop_map(|(start, length)| Hours { start: start * 30, end: (start + length) * 30 }),
-        1 => Just(Hours { start: 0, end: 1440 }),
-    ];
-    let calendars = seldom(Just(vec![spanned("holidays".to_owned())]));
-    (days, prop::collection::vec(range, 0..=3), zones, calendars)
-        .prop_map(|(days, hours, zone, except_calendars)| TimeCondition {
-            days,
-            hours,
-            time_zone: TimeZone::get(zone).unwrap(),
-            except_calendars,
+    zones
+        .prop_flat_map(move |zone| {
+            let time_zone = TimeZone::get(zone).unwrap();
+            let calendars = seldom(Just(vec![spanned("holidays".to_owned())]));
+            let hours = prop::collection::vec(range(now, &time_zone), 0..=3);
+            (days.clone(), hours, calendars).prop_map(move |(days, hours, except_calendars)| TimeCondition {
+                days,
+                hours,
+                time_zone: time_zone.clone(),
+                except_calendars,
+            })
         })
         .boxed()
+}
+
+/// A range shorter than a day, which may run over midnight, on half hours or with an edge at or beside the minute that
+/// the clock of the zone shows now; or just one whole day.
+fn range(now: Timestamp, zone: &TimeZone) -> BoxedStrategy<Hours> {
+    let wall = zone.to_datetime(now).time();
+    let minute = u16::try_from(i32::from(wall.hour()) * 60 + i32::from(wall.minute())).unwrap();
+    let edge = (0_u16..=2).prop_map(move |later| (minute + later + 1439) % 1440);
+    prop_oneof![
+        3 => (0_u16..48, 1_u16..48).prop_map(|(start, length)| (start * 30, length * 30)),
+        1 => (0_u16..8, 1_u16..4).prop_map(|(start, length)| (start * 30, length * 30)),
+        3 => (edge.clone(), 1_u16..1440),
+        3 => (edge, 1_u16..1440).prop_map(|(end, length)| ((end + 1440 - length) % 1440, length)),
+        1 => Just((0, 1440)),
+    ]
+    .prop_map(|(start, length)| Hours { start, end: start + length })
+    .boxed()
 }
 
 fn location() -> BoxedStrategy<LocationCondition> {

@@ -189,7 +189,7 @@ fn clearance_values() -> BoxedStrategy<Vec<String>> {
             rest.push(level);
             owned(rest)
         }),
-        1 => subsequence(CLEARANCES, 1..=3).prop_map(owned),
+        2 => subsequence(CLEARANCES, 1..=3).prop_map(owned),
     ].boxed()
 }
 
