@@ -1,4 +1,4 @@
-//! The integration tests: one binary, so that the library is linked once.
+//! The integration tests: one binary, so that the library is linked once; one module a subject.
 
 #![allow(
     clippy::unwrap_used,
@@ -12,8 +12,16 @@
     reason = "a test that cannot go on is to fail, and tests read files and clocks"
 )]
 
+mod corpora;
+mod corpora_shape;
+mod deciding;
 mod directory;
 mod embedded;
 mod faulty;
+mod generate;
+mod naive;
+mod render;
+mod rule_table;
+mod scene;
 mod serving;
 mod slapd;
