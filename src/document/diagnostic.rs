@@ -156,11 +156,3 @@ impl<T: PartialEq> PartialEq for Spanned<T> {
 }
 
 impl<T: Eq> Eq for Spanned<T> {}
-
-impl Diagnostics {
-    /// Whether anything here is an error.
-    #[must_use]
-    pub fn has_errors(&self) -> bool {
-        self.items.iter().any(|item| item.severity == Severity::Error)
-    }
-}

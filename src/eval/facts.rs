@@ -228,6 +228,8 @@ impl<'a> View<'a> {
     pub(super) fn lens(self) -> Lens<'a> {
         match self {
             Self::Outside => Lens::Empty,
+            // That somebody is outside of the directory is configuration, not a fact with an age.
+            Self::Current(prepared) | Self::Stale(prepared) if prepared.facts.person == Person::Outside => Lens::Empty,
             Self::Current(prepared) => Lens::Known(prepared),
             Self::Stale(_) => Lens::Unknown(Unknown::StaleFacts),
             Self::Unreachable => Lens::Unknown(Unknown::Directory),

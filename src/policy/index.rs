@@ -10,7 +10,7 @@ use std::collections::HashMap;
 
 use super::ast::{Effect, Enforcement, Name, NamespacePattern, PathPattern, ResourcePattern, Rule};
 use super::pattern::Pattern;
-use super::rules::{is_connect, spans_many};
+use super::rules::{may_be_connect, spans_many};
 use super::set::{GroupRefId, Policy, Slot, Term};
 use super::sparse::{Bits, SparseSet};
 use crate::model::{Action, NonResourceAction, ResourceAction};
@@ -176,7 +176,7 @@ impl Index {
                 [
                     self.resources.accepts(action, deny),
                     self.namespaces.accepts(action, deny),
-                    self.accepts_verb(&action.verb, deny, is_connect(&action.subresource)),
+                    self.accepts_verb(&action.verb, deny, may_be_connect(action)),
                     self.groups.accepts(&action.group, deny),
                 ],
             ),
@@ -526,7 +526,7 @@ fn with(lists: Map<Vec<u32>>, any: &[u32]) -> Map<SparseSet> {
 }
 
 fn namespaces_by_prefix(patterns: HashMap<Pattern, Vec<u32>>) -> ByPrefix<Vec<(Pattern, SparseSet)>> {
-    let mut by_prefix = ByPrefix::new();
+    let mut by_prefix: ByPrefix<Vec<(Pattern, SparseSet)>> = ByPrefix::new();
     for (pattern, slots) in patterns {
         let prefix: Box<str> = pattern.prefix().into();
         let of_prefix = of_length(&mut by_prefix, prefix.len()).entry(prefix).or_default();

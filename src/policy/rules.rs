@@ -50,7 +50,7 @@ const CLUSTER_SCOPED: &[(&str, &[&str])] = &[
 
 /// The subresources to which clients connect: a WebSocket reaches them with `get`, SPDY with `create`, so that in a Deny
 /// the two are one verb.
-pub(super) const CONNECT_SUBRESOURCES: [&str; 4] = ["attach", "exec", "portforward", "proxy"];
+const CONNECT_SUBRESOURCES: [&str; 4] = ["attach", "exec", "portforward", "proxy"];
 
 impl Scopes {
     /// The built-in table and these resources.
@@ -133,9 +133,14 @@ fn covers_path(rule: &NonResourceRule, action: &NonResourceAction) -> bool {
 
 fn overlaps_resource(rule: &ResourceRule, action: &ResourceAction, scopes: &Scopes) -> bool {
     let spans = spans_many(&action.verb);
-    overlaps_verb(&rule.verbs, &action.verb, &action.subresource)
-        && overlaps_name(&rule.api_groups, &action.group)
-        && rule.resources.iter().any(|pattern| overlaps_pattern(pattern, action))
+    overlaps_name(&rule.api_groups, &action.group)
+        && rule.resources.iter().any(|pattern| {
+            overlaps_pattern(pattern, action)
+                && (overlaps_name(&rule.verbs, &action.verb)
+                    || (is_get_or_create(&action.verb)
+                        && may_connect(pattern, action)
+                        && rule.verbs.iter().any(|verb| matches!(verb, Name::Exact(verb) if is_get_or_create(verb)))))
+        })
         && (rule.resource_names.is_empty()
             || action.name == "*"
             || (action.name.is_empty() && spans)
@@ -157,18 +162,35 @@ pub(super) fn spans_many(verb: &str) -> bool {
     matches!(verb, "list" | "watch" | "deletecollection" | "*")
 }
 
-/// Whether `get` and `create` are one verb on this subresource, in a Deny.
-pub(super) fn is_connect(subresource: &str) -> bool {
-    subresource == "*" || CONNECT_SUBRESOURCES.contains(&subresource)
+fn is_get_or_create(verb: &str) -> bool {
+    matches!(verb, "get" | "create")
 }
 
-fn overlaps_verb(verbs: &[Name], asked: &str, subresource: &str) -> bool {
-    let connect = matches!(asked, "get" | "create") && is_connect(subresource);
-    asked == "*"
-        || verbs.iter().any(|verb| match verb {
-            Name::Any => true,
-            Name::Exact(verb) => verb == asked || (connect && matches!(verb.as_str(), "get" | "create")),
-        })
+/// Whether the request could be for a subresource to which clients connect.
+pub(super) fn may_be_connect(action: &ResourceAction) -> bool {
+    stands_for_any_subresource(action) || is_connect(&action.subresource)
+}
+
+/// Whether, among the subresources that both the rule and the request stand for, there is one to which clients connect.
+fn may_connect(pattern: &ResourcePattern, action: &ResourceAction) -> bool {
+    if !stands_for_any_subresource(action) {
+        return is_connect(&action.subresource);
+    }
+    match pattern {
+        ResourcePattern::Any => true,
+        ResourcePattern::Resource(_) => false,
+        ResourcePattern::Subresource(_, subresource) | ResourcePattern::AnyWithSubresource(subresource) => {
+            is_connect(subresource)
+        }
+    }
+}
+
+fn stands_for_any_subresource(action: &ResourceAction) -> bool {
+    action.subresource == "*" || (action.resource == "*" && action.subresource.is_empty())
+}
+
+fn is_connect(subresource: &str) -> bool {
+    CONNECT_SUBRESOURCES.contains(&subresource)
 }
 
 fn overlaps_name(names: &[Name], asked: &str) -> bool {
@@ -181,7 +203,7 @@ fn overlaps_name(names: &[Name], asked: &str) -> bool {
 
 fn overlaps_pattern(pattern: &ResourcePattern, action: &ResourceAction) -> bool {
     let any_resource = action.resource == "*";
-    let any_subresource = action.subresource == "*" || (any_resource && action.subresource.is_empty());
+    let any_subresource = stands_for_any_subresource(action);
     match pattern {
         ResourcePattern::Any => true,
         ResourcePattern::Resource(resource) => {

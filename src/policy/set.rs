@@ -365,7 +365,7 @@ impl Compile<'_> {
         let vocabulary = self.vocabulary;
         Conditions {
             time: conditions.time.as_ref().map(|time| TimeWindow {
-                condition: time.value.clone(),
+                condition: whole_day_where_omitted(time.value.clone()),
                 except: time
                     .value
                     .except_calendars
@@ -402,6 +402,13 @@ impl Compile<'_> {
                 .collect(),
         }
     }
+}
+
+fn whole_day_where_omitted(mut time: TimeCondition) -> TimeCondition {
+    if time.hours.is_empty() {
+        time.hours.push(super::ast::Hours { start: 0, end: 24 * 60 });
+    }
+    time
 }
 
 impl Term {

@@ -23,5 +23,5 @@ mod naive;
 mod render;
 mod rule_table;
 mod scene;
-mod serving;
+//mod serving;
 mod slapd;
