@@ -368,34 +368,46 @@ pub(super) fn jitter() -> f64 {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
+    use std::path::Path;
+
     use super::super::fake::{Manner, Server as Fake};
     use super::super::settings::Security;
     use super::*;
     use crate::telemetry::Metrics;
 
-    async fn connected(fake: &Fake) -> (Arc<Connection>, tempfile::TempDir) {
-        let folder = tempfile::tempdir().unwrap();
-        std::fs::write(folder.path().join("password"), "pw").unwrap();
-        let origin = Arc::new(Origin {
+    /// Connections to a fake server, with the password in this folder.
+    pub(in super::super) fn origin(fake: &Fake, folder: &Path) -> Origin {
+        Origin {
             server: Server {
-                label: "ldap://fake".into(),
+                label: format!("ldap://127.0.0.1:{}", fake.port).into(),
                 host: "127.0.0.1".to_owned(),
                 port: fake.port,
                 security: Security::Plaintext,
             },
             tls: None,
-            credentials: Arc::new(Credentials::new("cn=svc".to_owned(), folder.path().join("password"))),
-            timeouts: Timeouts { operation: Duration::from_millis(50), ..Timeouts::default() },
+            credentials: Arc::new(Credentials::new("cn=svc".to_owned(), folder.join("password"))),
+            timeouts: Timeouts {
+                connect: Duration::from_secs(2),
+                operation: Duration::from_secs(2),
+                ..Timeouts::default()
+            },
             pool: PoolSettings::default(),
             metrics: Metrics::new().unwrap().directory,
             handle: Handle::current(),
             binding: tokio::sync::Mutex::default(),
-        });
-        (Arc::new(origin.connect().await.unwrap()), folder)
+        }
     }
 
-    fn soon() -> Instant {
+    async fn connected(fake: &Fake) -> (Arc<Connection>, tempfile::TempDir) {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::write(folder.path().join("password"), "pw").unwrap();
+        let mut origin = origin(fake, folder.path());
+        origin.timeouts.operation = Duration::from_millis(100);
+        (Arc::new(Arc::new(origin).connect().await.unwrap()), folder)
+    }
+
+    pub(in super::super) fn soon() -> Instant {
         Instant::now() + Duration::from_secs(5)
     }
 

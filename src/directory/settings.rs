@@ -495,6 +495,10 @@ impl Default for PoolSettings {
 }
 
 impl MatchRule {
+    /// The words of the configuration.
+    pub const WORDS: [(&'static str, Self); 2] =
+        [("exact", Self::Exact), ("asciiCaseFold", Self::AsciiCaseFold)];
+
     /// Whether the name on the entry is the one that was asked for.
     #[must_use]
     pub fn matches(self, on_entry: &str, asked: &str) -> bool {
@@ -503,6 +507,34 @@ impl MatchRule {
             Self::AsciiCaseFold => on_entry.eq_ignore_ascii_case(asked),
         }
     }
+}
+
+impl Flavour {
+    /// The words of the configuration.
+    pub const WORDS: [(&'static str, Self); 5] = [
+        ("auto", Self::Auto),
+        ("openldap", Self::OpenLdap),
+        ("rfc2307", Self::Rfc2307),
+        ("rfc2307bis", Self::Rfc2307bis),
+        ("activeDirectory", Self::ActiveDirectory),
+    ];
+}
+
+impl Strategy {
+    /// The words of the configuration.
+    pub const WORDS: [(&'static str, Self); 2] = [("auto", Self::Auto), ("search", Self::Search)];
+}
+
+impl ChangeFeed {
+    /// The words of the configuration.
+    pub const WORDS: [(&'static str, Self); 6] = [
+        ("auto", Self::Auto),
+        ("off", Self::Off),
+        ("syncrepl", Self::SyncRepl),
+        ("dirsync", Self::DirSync),
+        ("notify", Self::Notify),
+        ("poll", Self::Poll),
+    ];
 }
 
 impl TlsSettings {
@@ -518,6 +550,8 @@ impl TlsSettings {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    type Change = fn(&mut Settings);
 
     fn settings(url: &str) -> Settings {
         let bind = Bind::Simple { dn: "cn=svc,dc=x".to_owned(), password_file: "password".into() };
@@ -582,7 +616,7 @@ mod tests {
     #[test]
     fn what_this_version_does_not_have_is_said() {
         let base = settings("ldaps://dc1");
-        let cases: [(&str, fn(&mut Settings)); 4] = [
+        let cases: [(&str, Change); 4] = [
             ("flavour", |settings| settings.flavour = Flavour::ActiveDirectory),
             ("srv", |settings| settings.srv = Some("example.com".to_owned())),
             ("changeFeed", |settings| settings.change_feed = ChangeFeed::SyncRepl),
@@ -601,7 +635,7 @@ mod tests {
     fn settings_out_of_their_bounds_are_named() {
         let base = settings("ldaps://dc1");
         assert_eq!(base.check(), Ok(()));
-        let cases: [(&str, fn(&mut Settings)); 8] = [
+        let cases: [(&str, Change); 8] = [
             ("bind.dn", |settings| {
                 settings.bind = Bind::Simple { dn: "svc".to_owned(), password_file: "p".into() };
             }),
