@@ -70,7 +70,8 @@ pub(super) struct RootDse {
 pub(super) struct Origin {
     pub(super) server: Server,
     pub(super) tls: Option<Arc<ClientContext>>,
-    pub(super) credentials: Arc<Credentials>,
+    /// `None`: nobody in particular.
+    pub(super) credentials: Option<Arc<Credentials>>,
     pub(super) timeouts: Timeouts,
     pub(super) pool: PoolSettings,
     pub(super) metrics: DirectoryMetrics,
@@ -96,9 +97,14 @@ impl Origin {
     /// Connects, binds, and reads the root DSE.
     pub(super) async fn connect(self: &Arc<Self>) -> Result<Connection, LookupError> {
         // Read before the network is touched: a password that was refused is no reason to trouble the server.
-        let reading = self.credentials.clone();
-        let secret =
-            tokio::task::spawn_blocking(move || reading.read()).await.map_err(|_| LookupError::Stopped)??;
+        let identity = match self.credentials.clone() {
+            Some(credentials) => {
+                let reading = credentials.clone();
+                let secret = tokio::task::spawn_blocking(move || reading.read()).await;
+                Some((credentials, secret.map_err(|_| LookupError::Stopped)??))
+            }
+            None => None,
+        };
         let link = self
             .timed("connect", async {
                 let link =
@@ -121,13 +127,13 @@ impl Origin {
             timeouts_in_a_row: AtomicU32::new(0),
             link,
         };
-        {
+        if let Some((credentials, secret)) = identity {
             let _turn = self.binding.lock().await;
-            self.credentials.check(&secret)?;
-            let bound = self.timed("bind", connection.bind(&secret.text)).await;
+            credentials.check(&secret)?;
+            let bound = self.timed("bind", connection.bind(&credentials.dn, &secret.text)).await;
             if bound == Err(LookupError::Credentials) {
-                self.credentials.refused(&secret);
-                tracing::error!(server = %self.server.label, dn = self.credentials.dn, "the directory refuses the service's password");
+                credentials.refused(&secret);
+                tracing::error!(server = %self.server.label, dn = credentials.dn, "the directory refuses the service's password");
             }
             bound?;
         }
@@ -211,10 +217,10 @@ impl Connection {
         })
     }
 
-    async fn bind(&self, password: &str) -> Result<(), LookupError> {
+    async fn bind(&self, dn: &str, password: &str) -> Result<(), LookupError> {
         let mut ldap = self.link.ldap.clone();
         ldap.with_timeout(self.origin.timeouts.operation);
-        let result = ldap.simple_bind(&self.origin.credentials.dn, password).await.map_err(ldap_error)?;
+        let result = ldap.simple_bind(dn, password).await.map_err(ldap_error)?;
         match ResultCode(result.rc) {
             ResultCode(0) => Ok(()),
             ResultCode::INVALID_CREDENTIALS => Err(LookupError::Credentials),
@@ -386,7 +392,7 @@ pub(super) mod tests {
                 security: Security::Plaintext,
             },
             tls: None,
-            credentials: Arc::new(Credentials::new("cn=svc".to_owned(), folder.join("password"))),
+            credentials: Some(Arc::new(Credentials::new("cn=svc".to_owned(), folder.join("password")))),
             timeouts: Timeouts {
                 connect: Duration::from_secs(2),
                 operation: Duration::from_secs(2),

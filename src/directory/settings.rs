@@ -59,6 +59,8 @@ pub enum Bind {
         /// The file with its password; read for each connection, one line end at its end is not part of it.
         password_file: PathBuf,
     },
+    /// Nobody in particular: no bind is sent. For the embedded directory, and for others only if they let everybody read.
+    Anonymous,
     /// `sasl: external`: by the client certificate. Not available in this version.
     External,
 }
@@ -300,16 +302,7 @@ impl Settings {
             return Err(error("urls", SettingsProblem::Missing));
         }
         let servers = self.urls.iter().map(|url| self.server(url)).collect::<Result<_, _>>()?;
-        let Bind::Simple { dn, password_file } = &self.bind else {
-            return Err(error("bind.sasl", SettingsProblem::NotAvailable("`external`")));
-        };
-        if dn.is_empty() {
-            return Err(error("bind.dn", SettingsProblem::Missing));
-        }
-        if password_file.as_os_str().is_empty() {
-            return Err(error("bind.passwordFile", SettingsProblem::Missing));
-        }
-        check_dn("bind.dn", dn)?;
+        self.check_bind()?;
         check_dn("userSearch.base", &self.user_search.base)?;
         check_dn("groupSearch.base", &self.group_search.base)?;
         check_attribute("groupSearch.name", &self.group_search.name)?;
@@ -343,6 +336,18 @@ impl Settings {
             return Err(error("flavour", SettingsProblem::NotAvailable("`activeDirectory`")));
         }
         Ok(())
+    }
+
+    fn check_bind(&self) -> Result<(), SettingsError> {
+        match &self.bind {
+            Bind::Anonymous => Ok(()),
+            Bind::External => Err(error("bind.sasl", SettingsProblem::NotAvailable("`external`"))),
+            Bind::Simple { dn, .. } if dn.is_empty() => Err(error("bind.dn", SettingsProblem::Missing)),
+            Bind::Simple { password_file, .. } if password_file.as_os_str().is_empty() => {
+                Err(error("bind.passwordFile", SettingsProblem::Missing))
+            }
+            Bind::Simple { dn, .. } => check_dn("bind.dn", dn),
+        }
     }
 
     fn check_bounds(&self) -> Result<(), SettingsError> {

@@ -1,2 +1,11 @@
+//! The service from outside.
+#![allow(clippy::disallowed_methods, reason = "tests read the clock and write files")]
+
+#[cfg(test)]
 mod directory;
+#[cfg(test)]
+mod directory_faults;
+#[cfg(test)]
+mod faulty;
+#[cfg(test)]
 mod slapd;
