@@ -22,6 +22,8 @@ use crate::tls::ClientContext;
 const MAX_OPERATIONS: u64 = 200_000;
 /// So many time-outs in a row mean that nobody is there, though the connection does not say so.
 const MAX_TIMEOUTS: u32 = 3;
+/// The largest limit of entries that a server is told.
+const MAX_TOLD_LIMIT: i32 = 100;
 /// The most that one search may return, in bytes of names and values.
 const MAX_RESULT_BYTES: usize = 16 << 20;
 /// How long an abandoned search may take to be told to the server.
@@ -295,7 +297,7 @@ impl Running {
         let seconds = until.saturating_duration_since(Instant::now()).as_secs() + 1;
         self.ldap.with_search_options(
             SearchOptions::new()
-                .sizelimit(i32::try_from(query.limit).unwrap_or(i32::MAX))
+                .sizelimit(size_limit(query.limit))
                 .timelimit(i32::try_from(seconds).unwrap_or(i32::MAX)),
         );
         if let Some(filter) = &query.only_values {
@@ -352,6 +354,12 @@ pub(super) fn root_query() -> Query {
         limit: 1,
         only_values: None,
     }
+}
+
+/// The limit that the server is told; 0 leaves it to the server. OpenLDAP refuses a search that asks for more than a hard
+/// limit of its own, instead of giving what it would, so large limits are only kept by ourselves.
+fn size_limit(limit: usize) -> i32 {
+    i32::try_from(limit).ok().filter(|limit| *limit <= MAX_TOLD_LIMIT).unwrap_or(0)
 }
 
 /// Neither a reference to another server, which is not followed, nor an intermediate response.

@@ -254,6 +254,40 @@ async fn a_limit_of_the_server_makes_groups_partial() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_hard_limit_of_the_server_is_no_reason_to_find_nothing() {
+    let groups: String = (0..12).map(|n| group(&format!("g{n}"), &[&user_dn("alice")])).collect();
+    let slapd = Slapd::start(&(person("alice") + &groups), "limits users size.soft=20 size.hard=20\n");
+    let facts = resolve(&open(patient(slapd.settings())).0, "alice").await.unwrap();
+    assert_eq!((facts.groups.len(), facts.partial), (12, None));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_next_lookup_sees_what_changed() {
+    let ldif = person("alice")
+        + &group("devs", &[&user_dn("alice"), &user_dn("bob")])
+        + &group("all", &[&group_dn("devs")]);
+    let slapd = Slapd::start(&ldif, "");
+    let (directory, _) = open(patient(slapd.settings()));
+    let before = resolve(&directory, "alice").await.unwrap();
+    assert_eq!(names(&before), ["all", "devs"]);
+    slapd.modify(&format!(
+        "dn: {}\nchangetype: modify\ndelete: member\nmember: {}\n\n\
+         dn: {}\nchangetype: modrdn\nnewrdn: uid=alice2\ndeleteoldrdn: 0\n",
+        group_dn("devs"),
+        user_dn("alice"),
+        user_dn("alice"),
+    ));
+    let after = resolve(&directory, "alice").await.unwrap();
+    assert_eq!(names(&after), Vec::<&str>::new());
+    let identity = |facts: &Facts| match &facts.person {
+        Person::Found { id, dn } => (id.clone(), dn.as_str().to_owned()),
+        other => panic!("{other:?}"),
+    };
+    assert_eq!(identity(&after).0, identity(&before).0, "renamed, and still the same person");
+    assert_ne!(identity(&after).1, identity(&before).1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn names_that_are_not_exactly_the_one_on_the_entry_are_nobody() {
     let slapd = Slapd::start(&person("u1"), "");
     let (directory, metrics) = open(patient(slapd.settings()));
