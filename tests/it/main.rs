@@ -1,5 +1,7 @@
 //! The service from outside.
 
+#![allow(clippy::disallowed_methods, reason = "tests have a clock and files")]
+
 #[cfg(test)]
 mod directory;
 #[cfg(test)]
