@@ -48,6 +48,14 @@ impl Breaker {
         self.last_error = None;
     }
 
+    /// The server accepted a connection. That closes an open breaker, but is no proof yet: the next failure opens it again,
+    /// and failures of a server that only accepts connections still add up.
+    pub(super) fn connected(&mut self) {
+        if self.opened.take().is_some() {
+            self.failures = FAILURES - 1;
+        }
+    }
+
     /// The server did not. `jitter` is between 0 and 1.
     pub(super) fn failed(&mut self, error: LookupError, now: Instant, jitter: f64) {
         self.failures = self.failures.saturating_add(1);
@@ -104,6 +112,19 @@ mod tests {
         assert!(breaker.is_closed());
         assert!(breaker.prefers_others(now + Duration::from_secs(29)));
         assert!(!breaker.prefers_others(now + Duration::from_secs(31)));
+    }
+
+    #[test]
+    fn a_server_that_only_accepts_connections_stays_suspect() {
+        let now = Instant::now();
+        let mut breaker = after(2, now);
+        breaker.connected();
+        breaker.failed(LookupError::Lost, now, 1.0);
+        assert!(!breaker.is_closed());
+        breaker.connected();
+        assert!(breaker.is_closed());
+        breaker.failed(LookupError::Lost, now, 1.0);
+        assert!(!breaker.is_closed());
     }
 
     #[test]

@@ -22,6 +22,8 @@ use crate::tls::ClientContext;
 const MAX_OPERATIONS: u64 = 200_000;
 /// So many time-outs in a row mean that nobody is there, though the connection does not say so.
 const MAX_TIMEOUTS: u32 = 3;
+/// The largest limit of entries that a server is told.
+const MAX_TOLD_LIMIT: i32 = 100;
 /// The most that one search may return, in bytes of names and values.
 const MAX_RESULT_BYTES: usize = 16 << 20;
 /// How long an abandoned search may take to be told to the server.
@@ -70,7 +72,8 @@ pub(super) struct RootDse {
 pub(super) struct Origin {
     pub(super) server: Server,
     pub(super) tls: Option<Arc<ClientContext>>,
-    pub(super) credentials: Arc<Credentials>,
+    /// `None`: nobody in particular.
+    pub(super) credentials: Option<Arc<Credentials>>,
     pub(super) timeouts: Timeouts,
     pub(super) pool: PoolSettings,
     pub(super) metrics: DirectoryMetrics,
@@ -96,9 +99,14 @@ impl Origin {
     /// Connects, binds, and reads the root DSE.
     pub(super) async fn connect(self: &Arc<Self>) -> Result<Connection, LookupError> {
         // Read before the network is touched: a password that was refused is no reason to trouble the server.
-        let reading = self.credentials.clone();
-        let secret =
-            tokio::task::spawn_blocking(move || reading.read()).await.map_err(|_| LookupError::Stopped)??;
+        let identity = match self.credentials.clone() {
+            Some(credentials) => {
+                let reading = credentials.clone();
+                let secret = tokio::task::spawn_blocking(move || reading.read()).await;
+                Some((credentials, secret.map_err(|_| LookupError::Stopped)??))
+            }
+            None => None,
+        };
         let link = self
             .timed("connect", async {
                 let link =
@@ -121,13 +129,13 @@ impl Origin {
             timeouts_in_a_row: AtomicU32::new(0),
             link,
         };
-        {
+        if let Some((credentials, secret)) = identity {
             let _turn = self.binding.lock().await;
-            self.credentials.check(&secret)?;
-            let bound = self.timed("bind", connection.bind(&secret.text)).await;
+            credentials.check(&secret)?;
+            let bound = self.timed("bind", connection.bind(&credentials.dn, &secret.text)).await;
             if bound == Err(LookupError::Credentials) {
-                self.credentials.refused(&secret);
-                tracing::error!(server = %self.server.label, dn = self.credentials.dn, "the directory refuses the service's password");
+                credentials.refused(&secret);
+                tracing::error!(server = %self.server.label, dn = credentials.dn, "the directory refuses the service's password");
             }
             bound?;
         }
@@ -211,10 +219,10 @@ impl Connection {
         })
     }
 
-    async fn bind(&self, password: &str) -> Result<(), LookupError> {
+    async fn bind(&self, dn: &str, password: &str) -> Result<(), LookupError> {
         let mut ldap = self.link.ldap.clone();
         ldap.with_timeout(self.origin.timeouts.operation);
-        let result = ldap.simple_bind(&self.origin.credentials.dn, password).await.map_err(ldap_error)?;
+        let result = ldap.simple_bind(dn, password).await.map_err(ldap_error)?;
         match ResultCode(result.rc) {
             ResultCode(0) => Ok(()),
             ResultCode::INVALID_CREDENTIALS => Err(LookupError::Credentials),
@@ -289,7 +297,7 @@ impl Running {
         let seconds = until.saturating_duration_since(Instant::now()).as_secs() + 1;
         self.ldap.with_search_options(
             SearchOptions::new()
-                .sizelimit(i32::try_from(query.limit).unwrap_or(i32::MAX))
+                .sizelimit(size_limit(query.limit))
                 .timelimit(i32::try_from(seconds).unwrap_or(i32::MAX)),
         );
         if let Some(filter) = &query.only_values {
@@ -348,6 +356,12 @@ pub(super) fn root_query() -> Query {
     }
 }
 
+/// The limit that the server is told; 0 leaves it to the server. OpenLDAP refuses a search that asks for more than a hard
+/// limit of its own, instead of giving what it would, so large limits are only kept by ourselves.
+fn size_limit(limit: usize) -> i32 {
+    i32::try_from(limit).ok().filter(|limit| *limit <= MAX_TOLD_LIMIT).unwrap_or(0)
+}
+
 /// Neither a reference to another server, which is not followed, nor an intermediate response.
 fn is_entry(result: &ResultEntry) -> bool {
     !result.is_ref() && !result.is_intermediate()
@@ -368,34 +382,46 @@ pub(super) fn jitter() -> f64 {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
+    use std::path::Path;
+
     use super::super::fake::{Manner, Server as Fake};
     use super::super::settings::Security;
     use super::*;
     use crate::telemetry::Metrics;
 
-    async fn connected(fake: &Fake) -> (Arc<Connection>, tempfile::TempDir) {
-        let folder = tempfile::tempdir().unwrap();
-        std::fs::write(folder.path().join("password"), "pw").unwrap();
-        let origin = Arc::new(Origin {
+    /// Connections to a fake server, with the password in this folder.
+    pub(in super::super) fn origin(fake: &Fake, folder: &Path) -> Origin {
+        Origin {
             server: Server {
-                label: "ldap://fake".into(),
+                label: format!("ldap://127.0.0.1:{}", fake.port).into(),
                 host: "127.0.0.1".to_owned(),
                 port: fake.port,
                 security: Security::Plaintext,
             },
             tls: None,
-            credentials: Arc::new(Credentials::new("cn=svc".to_owned(), folder.path().join("password"))),
-            timeouts: Timeouts { operation: Duration::from_millis(50), ..Timeouts::default() },
+            credentials: Some(Arc::new(Credentials::new("cn=svc".to_owned(), folder.join("password")))),
+            timeouts: Timeouts {
+                connect: Duration::from_secs(2),
+                operation: Duration::from_secs(2),
+                ..Timeouts::default()
+            },
             pool: PoolSettings::default(),
             metrics: Metrics::new().unwrap().directory,
             handle: Handle::current(),
             binding: tokio::sync::Mutex::default(),
-        });
-        (Arc::new(origin.connect().await.unwrap()), folder)
+        }
     }
 
-    fn soon() -> Instant {
+    async fn connected(fake: &Fake) -> (Arc<Connection>, tempfile::TempDir) {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::write(folder.path().join("password"), "pw").unwrap();
+        let mut origin = origin(fake, folder.path());
+        origin.timeouts.operation = Duration::from_millis(100);
+        (Arc::new(Arc::new(origin).connect().await.unwrap()), folder)
+    }
+
+    pub(in super::super) fn soon() -> Instant {
         Instant::now() + Duration::from_secs(5)
     }
 

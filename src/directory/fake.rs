@@ -84,6 +84,7 @@ pub(super) struct Server {
     pub(super) manner: Arc<Mutex<Manner>>,
     pub(super) connections: Arc<AtomicU32>,
     pub(super) abandoned: Arc<AtomicU32>,
+    searches: Arc<AtomicU32>,
 }
 
 impl Server {
@@ -94,20 +95,31 @@ impl Server {
             manner: Arc::new(Mutex::new(manner)),
             connections: Arc::default(),
             abandoned: Arc::default(),
+            searches: Arc::default(),
         };
-        let (manner, connections, abandoned) =
-            (server.manner.clone(), server.connections.clone(), server.abandoned.clone());
+        let (manner, connections) = (server.manner.clone(), server.connections.clone());
+        let (abandoned, searches) = (server.abandoned.clone(), server.searches.clone());
         tokio::spawn(async move {
             while let Ok((stream, _)) = listener.accept().await {
                 connections.fetch_add(1, Ordering::SeqCst);
-                tokio::spawn(serve(stream, manner.clone(), abandoned.clone()));
+                tokio::spawn(serve(stream, manner.clone(), abandoned.clone(), searches.clone()));
             }
         });
         server
     }
+
+    /// How many searches came, but for the first one of each connection.
+    pub(super) fn searches(&self) -> u32 {
+        self.searches.load(Ordering::SeqCst)
+    }
 }
 
-async fn serve(mut stream: TcpStream, manner: Arc<Mutex<Manner>>, abandoned: Arc<AtomicU32>) {
+async fn serve(
+    mut stream: TcpStream,
+    manner: Arc<Mutex<Manner>>,
+    abandoned: Arc<AtomicU32>,
+    searches: Arc<AtomicU32>,
+) {
     let mut guard = FrameGuard::new(Peer::Client, Limits::default());
     let mut chunk = [0; 4096];
     let mut is_first_search = true;
@@ -115,6 +127,9 @@ async fn serve(mut stream: TcpStream, manner: Arc<Mutex<Manner>>, abandoned: Arc
         guard.push(&chunk[..read]);
         while let Some(frame) = guard.next().unwrap() {
             let manner = *manner.lock().unwrap();
+            if frame.operation == 0x63 && !is_first_search {
+                searches.fetch_add(1, Ordering::SeqCst);
+            }
             let (operation, code) = match (frame.operation, manner) {
                 (0x60, _) => (0x61, 0),
                 // The root DSE, read at each connect.

@@ -247,6 +247,7 @@ fn name(entry: &Entry, attribute: &str) -> Result<String, LookupError> {
 mod tests {
     use super::super::fake::Memory;
     use super::*;
+    use proptest::prelude::*;
 
     fn alice() -> Member {
         Member {
@@ -341,6 +342,13 @@ mod tests {
         let found = groups(&directory, |_| ()).await;
         let names: Vec<_> = found.found.iter().map(|group| group.name.as_str()).collect();
         assert_eq!(names, ["directory:system:masters", "directory: System:nodes", "ou=nameless"]);
+    }
+
+    proptest! {
+        #[test]
+        fn any_name_of_a_group_can_be_asked_for_in_a_choice_of_values(name in any::<String>()) {
+            let _ = ldap3::controls::MatchedValues::new(format!("({}(cn=*))", equals("member", &name)));
+        }
     }
 
     #[test]

@@ -40,7 +40,7 @@ pub use settings::{
 pub use usernames::Usernames;
 
 use crate::model::{Facts, Resolved};
-use crate::telemetry::Metrics;
+use crate::telemetry::{DirectoryMetrics, Metrics};
 use crate::tls::{self, ClientContext};
 use conn::{Found, Origin, Query};
 use credentials::Credentials;
@@ -81,16 +81,24 @@ impl Directory {
     /// Where a setting cannot be used, a certificate cannot be loaded, or the password file cannot be read.
     pub fn new(settings: Settings, metrics: &Metrics, handle: Handle) -> Result<Arc<Self>, SettingsError> {
         let checked = settings.checked()?;
-        let Bind::Simple { dn, password_file } = settings.bind.clone() else {
-            return Err(error("bind.sasl", SettingsProblem::NotAvailable("`external`")));
-        };
-        let credentials = Arc::new(Credentials::new(dn, password_file.clone()));
-        credentials.read().map_err(|_| {
-            let what = format!("{} cannot be read, is empty, or is not UTF-8", password_file.display());
-            error("bind.passwordFile", SettingsProblem::File(what))
-        })?;
         let is_protected = checked.servers.iter().any(|server| server.security != Security::Plaintext);
         let tls = if is_protected { Some(client_context(&settings, metrics)?) } else { None };
+        Self::over(settings, tls, &metrics.directory, handle)
+    }
+
+    /// A directory whose servers are verified by a context of the caller's, such as that of the embedded directory;
+    /// `settings.tls.files` are not looked at. Otherwise as [`new`](Self::new).
+    ///
+    /// # Errors
+    /// Where a setting cannot be used, or the password file cannot be read.
+    pub fn over(
+        settings: Settings,
+        tls: Option<Arc<ClientContext>>,
+        metrics: &DirectoryMetrics,
+        handle: Handle,
+    ) -> Result<Arc<Self>, SettingsError> {
+        let checked = settings.checked()?;
+        let credentials = credentials(&settings.bind)?;
         let origin = |server| {
             Arc::new(Origin {
                 server,
@@ -98,14 +106,14 @@ impl Directory {
                 credentials: credentials.clone(),
                 timeouts: settings.timeouts,
                 pool: settings.pool,
-                metrics: metrics.directory.clone(),
+                metrics: metrics.clone(),
                 handle: handle.clone(),
                 binding: tokio::sync::Mutex::default(),
             })
         };
         let pool = Pool::new(checked.servers.into_iter().map(origin).collect());
         handle.spawn(pool.clone().maintain());
-        let resolver = Resolver::new(&settings, checked.user_filter, metrics.directory.clone());
+        let resolver = Resolver::new(&settings, checked.user_filter, metrics.clone());
         let tls_watch = tls.map(|context| tls::watch(context, tls::WATCH_INTERVAL, &handle));
         let core = Arc::new(Core { pool, resolver });
         Ok(Arc::new(Self { core, total: settings.timeouts.total, handle, _tls_watch: tls_watch }))
@@ -187,6 +195,19 @@ impl Drop for Directory {
 impl std::fmt::Debug for Directory {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Directory").finish_non_exhaustive()
+    }
+}
+
+/// Who binds; the password has to be readable from the start.
+fn credentials(bind: &Bind) -> Result<Option<Arc<Credentials>>, SettingsError> {
+    let Bind::Simple { dn, password_file } = bind else { return Ok(None) };
+    let credentials = Credentials::new(dn.clone(), password_file.clone());
+    match credentials.read() {
+        Ok(_) => Ok(Some(Arc::new(credentials))),
+        Err(_) => {
+            let what = format!("{} cannot be read, is empty, or is not UTF-8", password_file.display());
+            Err(error("bind.passwordFile", SettingsProblem::File(what)))
+        }
     }
 }
 

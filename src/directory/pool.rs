@@ -159,15 +159,13 @@ impl ServerPool {
         self.breaker.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// A connection with room: the least loaded one, or a new one where there is none.
+    /// The least loaded connection, or a new one where there is none. Missing spares are made by [`Pool::maintain`], so
+    /// that nobody waits for them.
     async fn connection(self: &Arc<Self>, deadline: Instant) -> Result<Arc<Connection>, LookupError> {
         let ready = self.slots.iter().filter_map(Slot::usable).max_by_key(|connection| connection.free());
-        let empty = self.slots.iter().position(|slot| slot.usable().is_none());
-        match (ready, empty) {
-            (Some(ready), Some(_)) if ready.free() > 0 => Ok(ready),
-            (Some(ready), None) => Ok(ready),
-            (_, Some(slot)) => self.opened(slot, deadline).await,
-            (None, None) => Err(LookupError::Lost),
+        match ready {
+            Some(ready) => Ok(ready),
+            None => self.opened(0, deadline).await,
         }
     }
 
@@ -202,7 +200,8 @@ impl ServerPool {
                 let connection = Arc::new(connection);
                 slot.current.store(Some(connection.clone()));
                 *failure = None;
-                self.note(&Ok(()));
+                self.breaker().connected();
+                self.up(1);
                 self.count();
                 Ok(connection)
             }
@@ -294,5 +293,90 @@ impl ServerPool {
 impl Slot {
     fn usable(&self) -> Option<Arc<Connection>> {
         self.current.load_full().filter(|connection| connection.is_usable())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::ResultCode;
+    use super::super::conn::tests::{origin, soon};
+    use super::super::fake::{Manner, Server};
+    use super::*;
+
+    fn pool(servers: &[&Server], folder: &tempfile::TempDir) -> Arc<Pool> {
+        std::fs::write(folder.path().join("password"), "pw").unwrap();
+        Pool::new(servers.iter().map(|server| Arc::new(origin(server, folder.path()))).collect())
+    }
+
+    #[tokio::test]
+    async fn a_busy_server_is_left_for_the_next_one_and_a_refusal_is_final() {
+        let (busy, good) = (Server::start(Manner::Result(51)).await, Server::start(Manner::Empty).await);
+        let folder = tempfile::tempdir().unwrap();
+        let pool = pool(&[&busy, &good], &folder);
+        assert!(pool.search(&root_query(), soon()).await.is_ok());
+        assert_eq!((busy.searches(), good.searches()), (1, 1));
+        *busy.manner.lock().unwrap() = Manner::Result(50);
+        let refused = LookupError::Refused(ResultCode(50));
+        assert_eq!(pool.search(&root_query(), soon()).await, Err(refused));
+        assert_eq!((busy.searches(), good.searches()), (2, 1));
+    }
+
+    #[tokio::test]
+    async fn a_question_is_sent_twice_at_most() {
+        let folder = tempfile::tempdir().unwrap();
+        let alone = Server::start(Manner::Close).await;
+        assert_eq!(pool(&[&alone], &folder).search(&root_query(), soon()).await, Err(LookupError::Lost));
+        assert_eq!((alone.searches(), alone.connections.load(Ordering::SeqCst)), (2, 2));
+        let several = [
+            Server::start(Manner::Close).await,
+            Server::start(Manner::Close).await,
+            Server::start(Manner::Close).await,
+        ];
+        let pool = pool(&several.each_ref(), &folder);
+        assert_eq!(pool.search(&root_query(), soon()).await, Err(LookupError::Lost));
+        assert_eq!(several.each_ref().map(Server::searches), [1, 1, 0]);
+    }
+
+    #[tokio::test]
+    async fn a_server_that_failed_three_times_is_left_alone() {
+        let (bad, good) = (Server::start(Manner::Close).await, Server::start(Manner::Empty).await);
+        let folder = tempfile::tempdir().unwrap();
+        let pool = pool(&[&bad, &good], &folder);
+        for _ in 0..10 {
+            assert!(pool.search(&root_query(), soon()).await.is_ok());
+        }
+        assert_eq!((bad.searches(), good.searches()), (3, 10));
+    }
+
+    #[tokio::test]
+    async fn many_who_need_a_connection_share_one() {
+        let server = Server::start(Manner::Empty).await;
+        let folder = tempfile::tempdir().unwrap();
+        let pool = pool(&[&server], &folder);
+        let query = root_query();
+        let asking = (0..50).map(|_| pool.search(&query, soon()));
+        for answer in futures_util::future::join_all(asking).await {
+            assert!(answer.is_ok(), "{answer:?}");
+        }
+        assert_eq!(server.connections.load(Ordering::SeqCst), 1);
+    }
+
+    #[tokio::test]
+    async fn an_aged_connection_is_replaced_without_a_search_lost_and_spares_are_made() {
+        let server = Server::start(Manner::Empty).await;
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::write(folder.path().join("password"), "pw").unwrap();
+        let mut origin = origin(&server, folder.path());
+        origin.pool.max_age = Duration::from_millis(10);
+        let pool = Pool::new(vec![Arc::new(origin)]);
+        let care = tokio::spawn(pool.clone().maintain());
+        let until = Instant::now() + Duration::from_secs(10);
+        while server.connections.load(Ordering::SeqCst) < 4 {
+            assert!(pool.search(&root_query(), soon()).await.is_ok());
+            assert!(Instant::now() < until, "never renewed");
+        }
+        pool.stop();
+        care.await.unwrap();
+        assert_eq!(pool.search(&root_query(), soon()).await, Err(LookupError::Stopped));
     }
 }

@@ -48,8 +48,20 @@ impl Dn {
     /// conflict (`\0ACNF:`): such an entry is never somebody's group.
     #[must_use]
     pub fn is_remnant(&self) -> bool {
-        let first = self.normal.split(',').next().unwrap_or_default();
-        first.contains("\\0adel:") || first.contains("\\0acnf:")
+        let mut rest = self.normal.as_ref();
+        while let Some((before, after)) = rest.split_once(['\\', ',']) {
+            if rest.as_bytes().get(before.len()) == Some(&b',') {
+                return false;
+            }
+            if after.starts_with("0adel:") || after.starts_with("0acnf:") {
+                return true;
+            }
+            // What is escaped is one character, or the first of two digits; neither is to be looked at again.
+            let mut escaped = after.chars();
+            escaped.next();
+            rest = escaped.as_str();
+        }
+        false
     }
 }
 
@@ -415,7 +427,12 @@ mod tests {
     fn what_is_left_of_deleted_entries_is_known_by_its_name() {
         assert!(dn("CN=x\\0ADEL:3f7a,CN=Deleted Objects,DC=x").is_remnant());
         assert!(dn("CN=x\nCNF:3f7a,OU=groups,DC=x").is_remnant());
-        assert!(!dn("CN=DEL:x,OU=groups,DC=x").is_remnant());
+        assert!(dn("CN=a\\,b\\0ADEL:3f7a,DC=x").is_remnant());
+        for name in
+            ["CN=DEL:x,OU=groups,DC=x", "CN=a,CN=b\\0ADEL:1", "CN=a\\\\0ADEL:1", "CN=a\\,b,CN=c\\0ADEL:1", ""]
+        {
+            assert!(!dn(name).is_remnant(), "{name}");
+        }
     }
 
     fn escape_every_byte(value: &str) -> String {

@@ -15,7 +15,9 @@
 mod corpora;
 mod corpora_shape;
 mod deciding;
+mod diagnostics;
 mod directory;
+mod directory_faults;
 mod embedded;
 mod faulty;
 mod generate;
@@ -23,5 +25,5 @@ mod naive;
 mod render;
 mod rule_table;
 mod scene;
-//mod serving;
+mod serving;
 mod slapd;

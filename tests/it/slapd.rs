@@ -75,6 +75,19 @@ impl Slapd {
     /// Stops it without ending it (SIGSTOP): it accepts connections and answers nothing.
     pub fn freeze(&self) {
         self.signal("-STOP");
+        let until = Instant::now() + PATIENCE;
+        while !self.is_frozen() {
+            assert!(Instant::now() < until, "slapd does not stop");
+            std::thread::sleep(Duration::from_millis(1));
+        }
+    }
+
+    /// Whether each of its threads is stopped (state `T`, after the name in parentheses; proc(5)): the signal alone does
+    /// not wait for that.
+    fn is_frozen(&self) -> bool {
+        let tasks = format!("/proc/{}/task", self.process.as_ref().unwrap().id());
+        let mut tasks = std::fs::read_dir(tasks).unwrap().map(|task| task.unwrap().path().join("stat"));
+        tasks.all(|stat| std::fs::read_to_string(stat).is_ok_and(|text| text.contains(") T ")))
     }
 
     /// Lets it go on.
@@ -88,7 +101,6 @@ impl Slapd {
     }
 
     /// Adds, changes or deletes entries, as the directory's administrator.
-    #[allow(dead_code, reason = "for the tests of other parts")]
     pub fn modify(&self, ldif: &str) {
         let file = self.path("change.ldif");
         std::fs::write(&file, ldif).unwrap();

@@ -1,0 +1,380 @@
+//! What the settings of a directory may say.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::super::filter::{Template, TemplateError};
+use super::{Bind, ChangeFeed, Flavour, GroupSearch, PoolSettings, Settings, Timeouts};
+use crate::model::Dn;
+
+/// Why the settings of a directory cannot be used.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("directory.ldap.{field}: {problem}")]
+pub struct SettingsError {
+    /// Which setting, below `directory.ldap`.
+    pub field: String,
+    /// What is wrong with it.
+    pub problem: SettingsProblem,
+}
+
+/// What is wrong with a setting.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum SettingsProblem {
+    /// Needed, and not there.
+    #[error("is required")]
+    Missing,
+    /// Known to the design, not to this version.
+    #[error("{0} is not available in this version")]
+    NotAvailable(&'static str),
+    /// No URL of a directory server.
+    #[error("`{0}` is not a URL of the form ldaps://host[:port] or ldap://host[:port]")]
+    Url(String),
+    /// No TLS.
+    #[error("`{0}` is not protected: use ldaps://, or tls.startTLS, or say tls.insecurePlaintext: true")]
+    Plaintext(String),
+    /// StartTLS on a connection that is TLS already.
+    #[error("`{0}` is TLS from its first byte, so that tls.startTLS has no meaning for it")]
+    StartTlsOverTls(String),
+    /// No DN.
+    #[error("is not a distinguished name: {0}")]
+    Dn(String),
+    /// The user filter.
+    #[error("{0}")]
+    Filter(TemplateError),
+    /// No name of an attribute.
+    #[error("`{0}` is not the name of an attribute")]
+    Attribute(String),
+    /// An attribute that holds a secret.
+    #[error("`{0}` holds a secret and is never read")]
+    Secret(String),
+    /// A number or time out of its bounds.
+    #[error("must be {0}")]
+    Bounds(&'static str),
+    /// A file that cannot be used.
+    #[error("{0}")]
+    File(String),
+}
+
+/// Where a directory server is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(in super::super) struct Server {
+    /// As configured: the metrics' label.
+    pub(in super::super) label: Arc<str>,
+    pub(in super::super) host: String,
+    pub(in super::super) port: u16,
+    pub(in super::super) security: Security,
+}
+
+/// How a connection becomes a protected one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in super::super) enum Security {
+    /// TLS from the first byte.
+    Tls,
+    /// TLS after the StartTLS operation.
+    StartTls,
+    /// None, and `insecurePlaintext` says so.
+    Plaintext,
+}
+
+/// What [`Settings::check`] makes of settings.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(in super::super) struct Checked {
+    pub(in super::super) servers: Vec<Server>,
+    pub(in super::super) user_filter: Template,
+}
+
+/// Attributes that hold secrets: never asked for, whatever the configuration says.
+const SECRETS: [&str; 10] = [
+    "userpassword",
+    "unicodepwd",
+    "ms-mcs-admpwd",
+    "mslaps-password",
+    "mslaps-encryptedpassword",
+    "msds-managedpassword",
+    "sambantpassword",
+    "sambalmpassword",
+    "krbprincipalkey",
+    "ipanthash",
+];
+
+impl Settings {
+    /// Checks everything that can be checked without a file or a server.
+    ///
+    /// # Errors
+    /// The first setting that cannot be used, and why.
+    pub fn check(&self) -> Result<(), SettingsError> {
+        self.checked().map(drop)
+    }
+
+    pub(in super::super) fn checked(&self) -> Result<Checked, SettingsError> {
+        self.check_availability()?;
+        if self.urls.is_empty() {
+            return Err(error("urls", SettingsProblem::Missing));
+        }
+        let servers = self.urls.iter().map(|url| self.server(url)).collect::<Result<_, _>>()?;
+        self.check_bind()?;
+        check_dn("userSearch.base", &self.user_search.base)?;
+        check_dn("groupSearch.base", &self.group_search.base)?;
+        check_attribute("groupSearch.name", &self.group_search.name)?;
+        for (name, attribute) in &self.attributes {
+            check_attribute(&format!("attributes.{name}.from"), &attribute.from)?;
+        }
+        self.check_bounds()?;
+        let user_filter = Template::parse(&self.user_search.filter)
+            .map_err(|problem| error("userSearch.filter", SettingsProblem::Filter(problem)))?;
+        for attribute in user_filter.attributes() {
+            check_attribute("userSearch.filter", attribute)?;
+        }
+        Ok(Checked { servers, user_filter })
+    }
+
+    fn check_availability(&self) -> Result<(), SettingsError> {
+        let feed = match self.change_feed {
+            ChangeFeed::Auto | ChangeFeed::Off => None,
+            ChangeFeed::SyncRepl => Some("`syncrepl`"),
+            ChangeFeed::DirSync => Some("`dirsync`"),
+            ChangeFeed::Notify => Some("`notify`"),
+            ChangeFeed::Poll => Some("`poll`"),
+        };
+        if let Some(feed) = feed {
+            return Err(error("changeFeed", SettingsProblem::NotAvailable(feed)));
+        }
+        if self.srv.is_some() {
+            return Err(error("srv", SettingsProblem::NotAvailable("finding servers by SRV records")));
+        }
+        if self.flavour == Flavour::ActiveDirectory {
+            return Err(error("flavour", SettingsProblem::NotAvailable("`activeDirectory`")));
+        }
+        Ok(())
+    }
+
+    fn check_bind(&self) -> Result<(), SettingsError> {
+        match &self.bind {
+            Bind::Anonymous => Ok(()),
+            Bind::External => Err(error("bind.sasl", SettingsProblem::NotAvailable("`external`"))),
+            Bind::Simple { dn, .. } if dn.is_empty() => Err(error("bind.dn", SettingsProblem::Missing)),
+            Bind::Simple { password_file, .. } if password_file.as_os_str().is_empty() => {
+                Err(error("bind.passwordFile", SettingsProblem::Missing))
+            }
+            Bind::Simple { dn, .. } => check_dn("bind.dn", dn),
+        }
+    }
+
+    fn check_bounds(&self) -> Result<(), SettingsError> {
+        let Timeouts { connect, operation, total } = self.timeouts;
+        let PoolSettings { connections, in_flight, max_age } = self.pool;
+        let GroupSearch { max_depth, max_groups, .. } = self.group_search;
+        for (field, holds, bounds) in [
+            (
+                "timeouts.connect",
+                !connect.is_zero() && connect <= total,
+                "more than 0 and at most timeouts.total",
+            ),
+            (
+                "timeouts.operation",
+                !operation.is_zero() && operation <= total,
+                "more than 0 and at most timeouts.total",
+            ),
+            ("timeouts.total", total <= Duration::from_secs(30), "at most 30s"),
+            ("pool.connections", (1..=64).contains(&connections), "between 1 and 64"),
+            ("pool.inFlight", (1..=1000).contains(&in_flight), "between 1 and 1000"),
+            ("pool.maxAge", max_age >= Duration::from_secs(10), "at least 10s"),
+            ("groupSearch.maxDepth", (1..=64).contains(&max_depth), "between 1 and 64"),
+            ("groupSearch.maxGroups", (1..=100_000).contains(&max_groups), "between 1 and 100000"),
+        ] {
+            if !holds {
+                return Err(error(field, SettingsProblem::Bounds(bounds)));
+            }
+        }
+        Ok(())
+    }
+
+    fn server(&self, url: &str) -> Result<Server, SettingsError> {
+        let wrong = || error("urls", SettingsProblem::Url(without_credentials(url)));
+        let (scheme, rest) = url.split_once("://").ok_or_else(wrong)?;
+        let is_tls = match scheme.to_ascii_lowercase().as_str() {
+            "ldaps" => true,
+            "ldap" => false,
+            _ => return Err(wrong()),
+        };
+        let authority = rest.strip_suffix('/').unwrap_or(rest);
+        let (host, port) = split_authority(authority).ok_or_else(wrong)?;
+        let port = match port {
+            Some(port) => port.parse().ok().filter(|port| *port != 0).ok_or_else(wrong)?,
+            None if is_tls => 636,
+            None => 389,
+        };
+        let security = match (is_tls, self.tls.start_tls, self.tls.insecure_plaintext) {
+            (true, false, _) => Security::Tls,
+            (true, true, _) => return Err(error("urls", SettingsProblem::StartTlsOverTls(url.to_owned()))),
+            (false, true, _) => Security::StartTls,
+            (false, false, true) => Security::Plaintext,
+            (false, false, false) => return Err(error("urls", SettingsProblem::Plaintext(url.to_owned()))),
+        };
+        Ok(Server { label: url.into(), host: host.to_owned(), port, security })
+    }
+}
+
+/// Host and port of `host`, `host:port`, `[v6]` or `[v6]:port`; `None` where there is anything else.
+fn split_authority(authority: &str) -> Option<(&str, Option<&str>)> {
+    let (host, port) = match authority.strip_prefix('[') {
+        Some(rest) => {
+            let (host, after) = rest.split_once(']')?;
+            host.parse::<std::net::Ipv6Addr>().ok()?;
+            (host, if after.is_empty() { None } else { Some(after.strip_prefix(':')?) })
+        }
+        None => match authority.split_once(':') {
+            Some((host, port)) => (host, Some(port)),
+            None => (authority, None),
+        },
+    };
+    let is_host = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_' | ':');
+    (!host.is_empty() && host.chars().all(is_host)).then_some((host, port))
+}
+
+/// A URL that is shown in an error must not show the password that somebody put into it.
+fn without_credentials(url: &str) -> String {
+    match (url.find("://"), url.rfind('@')) {
+        (Some(start), Some(end)) if start < end => {
+            let (scheme, host) = (url.get(..start + 3), url.get(end..));
+            format!("{}...{}", scheme.unwrap_or_default(), host.unwrap_or_default())
+        }
+        _ => url.to_owned(),
+    }
+}
+
+fn check_dn(field: &str, text: &str) -> Result<(), SettingsError> {
+    match Dn::parse(text) {
+        Ok(_) => Ok(()),
+        Err(problem) => Err(error(field, SettingsProblem::Dn(problem.to_string()))),
+    }
+}
+
+/// An attribute's name (RFC 4512, 1.4: `keystring`), and not that of a secret.
+fn check_attribute(field: &str, name: &str) -> Result<(), SettingsError> {
+    let starts_well = name.starts_with(|c: char| c.is_ascii_alphabetic());
+    if !starts_well || !name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-') {
+        return Err(error(field, SettingsProblem::Attribute(name.to_owned())));
+    }
+    if SECRETS.contains(&name.to_ascii_lowercase().as_str()) {
+        return Err(error(field, SettingsProblem::Secret(name.to_owned())));
+    }
+    Ok(())
+}
+
+pub(in super::super) fn error(field: &str, problem: SettingsProblem) -> SettingsError {
+    SettingsError { field: field.to_owned(), problem }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::Attribute;
+    use super::*;
+
+    type Change = fn(&mut Settings);
+
+    fn settings(url: &str) -> Settings {
+        let bind = Bind::Simple { dn: "cn=svc,dc=x".to_owned(), password_file: "password".into() };
+        Settings::new(vec![url.to_owned()], bind, "dc=x")
+    }
+
+    fn problem(settings: &Settings) -> (String, SettingsProblem) {
+        let error = settings.check().unwrap_err();
+        (error.field, error.problem)
+    }
+
+    #[test]
+    fn urls_say_where_a_server_is() {
+        for (url, host, port) in [
+            ("ldaps://dc1.example.com", "dc1.example.com", 636),
+            ("LDAPS://dc1:1636/", "dc1", 1636),
+            ("ldaps://[::1]", "::1", 636),
+            ("ldaps://[::1]:700", "::1", 700),
+        ] {
+            let server = settings(url).checked().unwrap().servers.remove(0);
+            assert_eq!((server.host.as_str(), server.port, &*server.label), (host, port, url));
+        }
+        for url in [
+            "dc1",
+            "http://dc1",
+            "ldaps://",
+            "ldaps:///",
+            "ldaps://dc1:0",
+            "ldaps://dc1:x",
+            "ldaps://dc1/dc=x",
+            "ldaps://::1",
+            "ldaps://[::1",
+            "ldaps://[x]",
+            "ldaps://dc1?x",
+            "ldaps://a b",
+            "ldapi:///",
+        ] {
+            assert_eq!(
+                problem(&settings(url)),
+                ("urls".to_owned(), SettingsProblem::Url(url.to_owned())),
+                "{url}"
+            );
+        }
+    }
+
+    #[test]
+    fn credentials_in_a_url_are_refused_and_not_repeated() {
+        let error = settings("ldaps://cn=svc:secret@dc1").check().unwrap_err().to_string();
+        assert!(!error.contains("secret"), "{error}");
+    }
+
+    #[test]
+    fn plaintext_must_be_asked_for() {
+        let mut plain = settings("ldap://dc1");
+        assert_eq!(problem(&plain).1, SettingsProblem::Plaintext("ldap://dc1".to_owned()));
+        plain.tls.insecure_plaintext = true;
+        assert_eq!(plain.checked().unwrap().servers[0].security, Security::Plaintext);
+        plain.tls.start_tls = true;
+        assert_eq!(plain.checked().unwrap().servers[0].security, Security::StartTls);
+    }
+
+    #[test]
+    fn what_this_version_does_not_have_is_said() {
+        let base = settings("ldaps://dc1");
+        let cases: [(&str, Change); 4] = [
+            ("flavour", |settings| settings.flavour = Flavour::ActiveDirectory),
+            ("srv", |settings| settings.srv = Some("example.com".to_owned())),
+            ("changeFeed", |settings| settings.change_feed = ChangeFeed::SyncRepl),
+            ("bind.sasl", |settings| settings.bind = Bind::External),
+        ];
+        for (field, change) in cases {
+            let mut settings = base.clone();
+            change(&mut settings);
+            let error = settings.check().unwrap_err();
+            assert_eq!(error.field, field);
+            assert!(error.to_string().ends_with("is not available in this version"), "{error}");
+        }
+    }
+
+    #[test]
+    fn settings_out_of_their_bounds_are_named() {
+        let base = settings("ldaps://dc1");
+        assert_eq!(base.check(), Ok(()));
+        let cases: [(&str, Change); 8] = [
+            ("bind.dn", |settings| {
+                settings.bind = Bind::Simple { dn: "svc".to_owned(), password_file: "p".into() };
+            }),
+            ("userSearch.base", |settings| settings.user_search.base = "x".to_owned()),
+            ("userSearch.filter", |settings| {
+                settings.user_search.filter = "(userPassword={username})".to_owned()
+            }),
+            ("groupSearch.name", |settings| settings.group_search.name = "cn)(x".to_owned()),
+            ("groupSearch.maxDepth", |settings| settings.group_search.max_depth = 0),
+            ("timeouts.operation", |settings| settings.timeouts.operation = Duration::from_secs(2)),
+            ("pool.connections", |settings| settings.pool.connections = 0),
+            ("attributes.key.from", |settings| {
+                settings.attributes.insert("key".to_owned(), Attribute { from: "unicodePwd".to_owned() });
+            }),
+        ];
+        for (field, change) in cases {
+            let mut settings = base.clone();
+            change(&mut settings);
+            assert_eq!(problem(&settings).0, field);
+        }
+    }
+}
