@@ -130,6 +130,12 @@ impl Diagnostics {
         }
     }
 
+    /// Whether what is pushed now is only counted: then its message need not be made.
+    #[must_use]
+    pub fn is_full(&self) -> bool {
+        self.items.len() > MAX_DIAGNOSTICS
+    }
+
     /// Whether anything is an error: nothing of this load may be used then.
     #[must_use]
     pub fn has_errors(&self) -> bool {

@@ -167,8 +167,9 @@ impl Names {
 /// Reports the second definition of a name, and says where the first is.
 fn report_second(kind: &str, second: &Spanned<String>, first: Span, diagnostics: &mut Diagnostics) {
     let message = format!("there are two definitions of the {kind} {}", quoted(&second.value));
-    let help = diagnostics
-        .position(first)
+    let first = Some(first).filter(|_| !diagnostics.is_full());
+    let help = first
+        .and_then(|first| diagnostics.position(first))
         .map(|first| format!("the first is at {}:{}:{}", first.file, first.line, first.column));
     diagnostics.push(Diagnostic::error(second.span, message).maybe_help(help));
 }

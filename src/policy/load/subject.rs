@@ -39,9 +39,7 @@ pub(super) fn except_term(node: &Node, diagnostics: &mut Diagnostics) -> Option<
     let term = term(node, diagnostics)?;
     if term == SubjectTerm::Everyone {
         let message = "a policy with everyone excepted applies to nobody";
-        diagnostics.push(
-            Diagnostic::error(node.span, message).help("remove the policy, or set `enforcement: Shadow`"),
-        );
+        diagnostics.push(Diagnostic::error(node.span, message).help("remove the policy, or except fewer"));
     }
     Some(term)
 }
