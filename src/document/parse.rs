@@ -318,9 +318,10 @@ impl<'a> Reader<'a> {
                 }
                 Entry::Occupied(first) => {
                     duplicates.push(key.span);
-                    let first = Some(*first.get()).filter(|_| !diagnostics.is_full());
-                    let first = first.and_then(|first| diagnostics.position(first));
-                    let help = first.map(|first| format!("the first is in line {}", first.line));
+                    let help = diagnostics.find_help(|| {
+                        let first = diagnostics.position(*first.get())?;
+                        Some(format!("the first is in line {}", first.line))
+                    });
                     let message = format!("the key {} stands here twice", quoted(&key.value));
                     diagnostics.push(Diagnostic::error(key.span, message).maybe_help(help));
                 }

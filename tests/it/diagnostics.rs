@@ -156,6 +156,7 @@ fn nothing_at_all_is_no_mistake() {
     assert!(loaded.policies.is_empty());
 }
 
+#[allow(clippy::panic, reason = "only tests call it, and want to read the mistakes")]
 fn load_texts(texts: &[&str]) -> Documents {
     let sources: Vec<Source> = texts
         .iter()
@@ -263,8 +264,8 @@ fn check_node(node: &Node, sources: &[Source]) -> Result<(), TestCaseError> {
 }
 
 fn is_inside(span: Span, sources: &[Source]) -> bool {
-    let length = sources[span.source as usize].bytes.len();
-    span.start <= span.end && span.end as usize <= length
+    let source = sources.get(span.source as usize);
+    span.start <= span.end && source.is_some_and(|source| span.end as usize <= source.bytes.len())
 }
 
 const ACCESS_POLICY: &str = r#"apiVersion: bailiwick.dev/v1alpha1

@@ -50,7 +50,8 @@ fn location(node: &Node, scope: &Scope, diagnostics: &mut Diagnostics) -> Option
     let mut fields = Fields::open(node, diagnostics)?;
     let sites = fields.optional("sites", diagnostics, list(spanned(text))).unwrap_or_default();
     for site in &sites {
-        scope.check("site", &site.value, site.span, scope.vocabulary.sites.keys(), diagnostics);
+        let sites = &scope.vocabulary.sites;
+        scope.check("site", site, sites.contains_key(&site.value), sites.keys(), diagnostics);
     }
     let networks = fields.optional("networks", diagnostics, list(network)).unwrap_or_default();
     fields.finish(diagnostics);
@@ -61,13 +62,20 @@ fn clearance(node: &Node, scope: &Scope, diagnostics: &mut Diagnostics) -> Optio
     let mut fields = Fields::open(node, diagnostics)?;
     let at_least = fields.optional("atLeast", diagnostics, spanned(text));
     if let Some(level) = &at_least {
-        let known = scope.vocabulary.levels.iter().map(|level| &level.value);
-        scope.check("level", &level.value, level.span, known, diagnostics);
+        let levels = &scope.vocabulary.levels;
+        scope.check(
+            "level",
+            level,
+            levels.contains(level),
+            levels.iter().map(|level| &level.value),
+            diagnostics,
+        );
     }
     let compartments = fields.optional("compartments", diagnostics, list(spanned(text))).unwrap_or_default();
     for compartment in &compartments {
-        let known = scope.vocabulary.compartments.iter().map(|compartment| &compartment.value);
-        scope.check("compartment", &compartment.value, compartment.span, known, diagnostics);
+        let known = &scope.vocabulary.compartments;
+        let names = known.iter().map(|known| &known.value);
+        scope.check("compartment", compartment, known.contains(compartment), names, diagnostics);
     }
     fields.unavailable("dominates", diagnostics);
     fields.finish(diagnostics);
@@ -83,8 +91,9 @@ fn directory(
     let mut conditions = Vec::with_capacity(attributes.len());
     for (attribute, any_of) in attributes {
         let span = attribute.span;
-        scope.check("attribute", &attribute.value, span, scope.vocabulary.attributes.keys(), diagnostics);
-        if scope.vocabulary.attributes.get(&attribute.value) == Some(&AttributeType::Clearance) {
+        let known = &scope.vocabulary.attributes;
+        scope.check("attribute", &attribute, known.contains_key(&attribute.value), known.keys(), diagnostics);
+        if known.get(&attribute.value) == Some(&AttributeType::Clearance) {
             let message = format!("the attribute {} is a clearance", quoted(&attribute.value));
             let help = "compare it with `clearance: {atLeast: LEVEL}`";
             diagnostics.push(Diagnostic::error(span, message).help(help));

@@ -71,21 +71,21 @@ impl Scope {
     fn check<'v>(
         &self,
         kind: &str,
-        written: &str,
-        span: Span,
+        written: &Spanned<String>,
+        is_known: bool,
         known: impl Iterator<Item = &'v String> + Clone,
         diagnostics: &mut Diagnostics,
     ) {
-        if known.clone().any(|name| name == written) || (self.unread && known.clone().next().is_none()) {
+        let none_known = known.clone().next().is_none();
+        if is_known || (self.unread && none_known) {
             return;
         }
-        let help = if known.clone().next().is_none() {
-            Some(format!("no `Vocabulary` document defines any {kind}"))
-        } else {
-            document::did_you_mean_or_list(written, known.map(String::as_str))
-        };
-        let message = format!("unknown {kind} {}", quoted(written));
-        diagnostics.push(Diagnostic::error(span, message).maybe_help(help));
+        let help = diagnostics.find_help(|| match none_known {
+            true => Some(format!("no `Vocabulary` document defines any {kind}")),
+            false => document::did_you_mean_or_list(&written.value, known.map(String::as_str)),
+        });
+        let message = format!("unknown {kind} {}", quoted(&written.value));
+        diagnostics.push(Diagnostic::error(written.span, message).maybe_help(help));
     }
 }
 
@@ -167,9 +167,9 @@ impl Names {
 /// Reports the second definition of a name, and says where the first is.
 fn report_second(kind: &str, second: &Spanned<String>, first: Span, diagnostics: &mut Diagnostics) {
     let message = format!("there are two definitions of the {kind} {}", quoted(&second.value));
-    let first = Some(first).filter(|_| !diagnostics.is_full());
-    let help = first
-        .and_then(|first| diagnostics.position(first))
-        .map(|first| format!("the first is at {}:{}:{}", first.file, first.line, first.column));
+    let help = diagnostics.find_help(|| {
+        let first = diagnostics.position(first)?;
+        Some(format!("the first is at {}:{}:{}", first.file, first.line, first.column))
+    });
     diagnostics.push(Diagnostic::error(second.span, message).maybe_help(help));
 }

@@ -103,7 +103,8 @@ fn facts(node: &Node, scope: &Scope, diagnostics: &mut Diagnostics) -> Option<In
     let groups = fields.optional("groups", diagnostics, list(text));
     let attributes = fields.optional("attributes", diagnostics, map(list(text))).unwrap_or_default();
     for (name, _) in &attributes {
-        scope.check("attribute", &name.value, name.span, scope.vocabulary.attributes.keys(), diagnostics);
+        let known = &scope.vocabulary.attributes;
+        scope.check("attribute", name, known.contains_key(&name.value), known.keys(), diagnostics);
     }
     let account = fields.optional("account", diagnostics, account);
     fields.finish(diagnostics);

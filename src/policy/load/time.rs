@@ -38,8 +38,8 @@ pub(super) fn time(
         diagnostics.push(Diagnostic::error(node.span, message).help(help));
     }
     for calendar in except_calendars.iter().flatten() {
-        let known = scope.vocabulary.calendars.keys();
-        scope.check("calendar", &calendar.value, calendar.span, known, diagnostics);
+        let known = &scope.vocabulary.calendars;
+        scope.check("calendar", calendar, known.contains_key(&calendar.value), known.keys(), diagnostics);
     }
     let time_zone = match fields.key("timeZone") {
         Some(_) => own_zone,
@@ -73,12 +73,14 @@ pub(super) fn time_zone(node: &Node, diagnostics: &mut Diagnostics) -> Option<Ti
     let database = TimeZoneDatabase::bundled();
     let zone = database.get(&written).ok().filter(|zone| zone.iana_name() == Some(&written));
     if zone.is_none() {
-        let names: Vec<String> = database.available().map(|name| name.as_str().to_owned()).collect();
-        let help = did_you_mean(&written, names.iter().map(String::as_str)).unwrap_or_else(|| {
-            "a zone is named as in the IANA database, as `Europe/London` or `UTC`".to_owned()
+        let help = diagnostics.find_help(|| {
+            let names: Vec<String> = database.available().map(|name| name.as_str().to_owned()).collect();
+            did_you_mean(&written, names.iter().map(String::as_str)).or_else(|| {
+                Some("a zone is named as in the IANA database, as `Europe/London` or `UTC`".to_owned())
+            })
         });
         let message = format!("unknown time zone {}", quoted(&written));
-        diagnostics.push(Diagnostic::error(node.span, message).help(help));
+        diagnostics.push(Diagnostic::error(node.span, message).maybe_help(help));
     }
     zone
 }
