@@ -113,7 +113,8 @@ impl<'n> Fields<'n> {
         for (key, _) in self.entries {
             if !self.asked.contains(&key.value.as_str()) {
                 let message = format!("unknown field {}", quoted(&key.value));
-                let help = did_you_mean_or_list(&key.value, self.asked.iter().copied());
+                let help =
+                    diagnostics.find_help(|| did_you_mean_or_list(&key.value, self.asked.iter().copied()));
                 diagnostics.push(Diagnostic::error(key.span, message).maybe_help(help));
             }
         }

@@ -130,6 +130,17 @@ impl Diagnostics {
         }
     }
 
+    /// Whether what is pushed now is only counted: then its message need not be made.
+    #[must_use]
+    pub fn is_full(&self) -> bool {
+        self.items.len() > MAX_DIAGNOSTICS
+    }
+
+    /// A help that costs something to find: `None` where there is no room for it.
+    pub fn find_help(&self, find: impl FnOnce() -> Option<String>) -> Option<String> {
+        if self.is_full() { None } else { find() }
+    }
+
     /// Whether anything is an error: nothing of this load may be used then.
     #[must_use]
     pub fn has_errors(&self) -> bool {
@@ -138,7 +149,7 @@ impl Diagnostics {
 
     /// Puts them into the order of the sources and of the places in them; those without a place stand last.
     pub fn sort(&mut self) {
-        self.items.sort_by(|a, b| (a.span.is_none(), a.span).cmp(&(b.span.is_none(), b.span)));
+        self.items.sort_by_key(|item| (item.span.is_none(), item.span));
     }
 }
 

@@ -318,11 +318,12 @@ impl<'a> Reader<'a> {
                 }
                 Entry::Occupied(first) => {
                     duplicates.push(key.span);
-                    let line = diagnostics.position(*first.get()).map_or(0, |position| position.line);
+                    let help = diagnostics.find_help(|| {
+                        let first = diagnostics.position(*first.get())?;
+                        Some(format!("the first is in line {}", first.line))
+                    });
                     let message = format!("the key {} stands here twice", quoted(&key.value));
-                    diagnostics.push(
-                        Diagnostic::error(key.span, message).help(format!("the first is in line {line}")),
-                    );
+                    diagnostics.push(Diagnostic::error(key.span, message).maybe_help(help));
                 }
             }
         }
@@ -365,7 +366,9 @@ impl<'a> Reader<'a> {
                 .help("indent with spaces"),
             (ErrorKind::DirectiveDisallowed, _) => Diagnostic::error(span, "directives are not supported")
                 .help("remove the line that begins with `%`"),
-            (kind, None) => Diagnostic::error(span, format!("this is not YAML: {kind}")),
+            (kind, None) => Diagnostic::error(span, format!("this is not YAML: {kind}")).help(
+                "look here and before it for a bracket or quote that is not closed, or a wrong indentation",
+            ),
         };
         diagnostics.push(diagnostic);
     }

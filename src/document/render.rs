@@ -5,10 +5,16 @@ use std::fmt;
 
 use serde_json::{Value, json};
 
-use super::diagnostic::{Diagnostic, Diagnostics, Span};
+use super::diagnostic::{Diagnostic, Diagnostics, Source, Span};
 
 /// How many characters of a line are cited; of a longer one, those around the place.
 const MAX_CITED_CHARS: usize = 160;
+
+/// The same in bytes.
+const MAX_CITED_BYTES: usize = 4 * (MAX_CITED_CHARS + 1);
+
+/// What some editors put before the first character.
+const BYTE_ORDER_MARK: &[u8] = "\u{feff}".as_bytes();
 
 /// How many characters of what a person wrote are repeated in a message.
 const MAX_QUOTED_CHARS: usize = 80;
@@ -37,7 +43,7 @@ impl Diagnostics {
     /// Where a span begins; `None` where it is of no source.
     #[must_use]
     pub fn position(&self, span: Span) -> Option<Position<'_>> {
-        self.cite(span).map(|cited| cited.position)
+        self.locate(span).map(|located| located.position())
     }
 
     /// All of them as a list of `{severity, file, line, column, message, help}`, with `null` for what is not known.
@@ -58,27 +64,55 @@ impl Diagnostics {
         })
     }
 
-    fn cite(&self, span: Span) -> Option<Cited<'_>> {
+    /// The source of a span, and the span's first and last byte and the first of its line in it.
+    fn locate(&self, span: Span) -> Option<Located<'_>> {
         let source = self.sources.get(usize::try_from(span.source).ok()?)?;
-        let length = source.bytes.len();
-        let start = usize::try_from(span.start).ok()?.min(length);
-        let end = usize::try_from(span.end).ok()?.clamp(start, length);
+        let start = usize::try_from(span.start).ok()?.min(source.bytes.len());
+        let end = usize::try_from(span.end).ok()?.clamp(start, source.bytes.len());
         let before = source.bytes.get(..start)?;
         let line_start = before.iter().rposition(|byte| *byte == b'\n').map_or(0, |at| at + 1);
-        let rest = source.bytes.get(start..)?;
-        let line_end = rest.iter().position(|byte| *byte == b'\n').map_or(length, |at| start + at);
-        let head = printable(source.bytes.get(line_start..start)?);
-        let marked = printable(source.bytes.get(start..end.min(line_end))?);
-        let tail = printable(source.bytes.get(end.min(line_end)..line_end)?);
-        let characters =
-            |bytes: &[u8]| String::from_utf8_lossy(bytes).trim_start_matches('\u{feff}').chars().count();
-        let position = Position {
-            file: &source.name,
-            line: 1 + before.iter().filter(|byte| **byte == b'\n').count(),
-            column: 1 + characters(source.bytes.get(line_start..start)?),
-        };
-        Some(Cited { position, head, marked, tail })
+        Some(Located { source, start, end, line_start })
     }
+
+    fn cite(&self, span: Span) -> Option<Cited<'_>> {
+        let located = self.locate(span)?;
+        let Located { source, start, end, line_start } = located;
+        let head = source.bytes.get(line_start.max(start.saturating_sub(MAX_CITED_BYTES))..start)?;
+        let whole_characters = head.iter().take_while(|byte| is_continuation(**byte)).count();
+        let rest = source
+            .bytes
+            .get(start..source.bytes.len().min(end.min(start + MAX_CITED_BYTES) + MAX_CITED_BYTES))?;
+        let rest = rest.split(|byte| *byte == b'\n').next()?;
+        let (marked, tail) = rest.split_at_checked(end - start).unwrap_or((rest, &[]));
+        let head = printable(head.get(whole_characters..)?);
+        Some(Cited { position: located.position(), head, marked: printable(marked), tail: printable(tail) })
+    }
+}
+
+/// A span in its source, in bytes.
+struct Located<'a> {
+    source: &'a Source,
+    start: usize,
+    end: usize,
+    line_start: usize,
+}
+
+impl<'a> Located<'a> {
+    fn position(&self) -> Position<'a> {
+        let before = self.source.bytes.get(..self.start).unwrap_or_default();
+        let in_line = before.get(self.line_start..).unwrap_or_default();
+        let in_line = in_line.strip_prefix(BYTE_ORDER_MARK).unwrap_or(in_line);
+        Position {
+            file: &self.source.name,
+            line: 1 + before.iter().filter(|byte| **byte == b'\n').count(),
+            column: 1 + in_line.iter().filter(|byte| !is_continuation(**byte)).count(),
+        }
+    }
+}
+
+/// Whether a byte of UTF-8 is not the first of its character.
+fn is_continuation(byte: u8) -> bool {
+    byte & 0b1100_0000 == 0b1000_0000
 }
 
 /// A line of a source in three parts, as it is shown.
@@ -102,6 +136,9 @@ impl fmt::Display for Diagnostics {
                 cited.write(f, margin)?;
             }
             if let Some(help) = &item.help {
+                if item.span.is_some() {
+                    writeln!(f, "{:margin$} |", "")?;
+                }
                 writeln!(f, "{:margin$} = help: {}", "", one_line(help))?;
             }
         }
@@ -123,10 +160,7 @@ impl Cited<'_> {
         writeln!(f, "{line} | {}", format!("{head}{marked}{tail}").trim_end())?;
         let carets = marked.trim_end().chars().count().max(1);
         writeln!(f, "{:margin$} | {:indent$}{:^<carets$}", "", "", "", indent = head.chars().count())?;
-        if self.marked.is_empty() && self.tail.is_empty() && self.head.is_empty() {
-            return Ok(());
-        }
-        writeln!(f, "{:margin$} |", "")
+        Ok(())
     }
 }
 

@@ -4,6 +4,7 @@ pub mod ast;
 mod check;
 mod guards;
 mod index;
+mod load;
 mod pattern;
 mod rules;
 mod set;
@@ -11,15 +12,9 @@ mod settings;
 mod sparse;
 
 pub use index::{Accepted, Driver, Index, Section};
+pub use load::{API_VERSION, load};
 pub use pattern::{Pattern, PatternError};
 pub use rules::{Scopes, covers, overlaps};
-pub use set::{
-    AttributeTest, Conditions, GroupRefId, Policy, PolicySet, RequiredClearance, Slot, Term, TimeWindow,
-};
+pub use set::{AttributeTest, Conditions, GroupRefId, Policy, PolicySet, RequiredClearance, Slot, Term, TimeWindow};
 pub use settings::{Exempt, Guard, Settings};
 pub use sparse::SparseSet;
-
-/// Placeholder until the loader is merged.
-pub fn load(_: &[crate::document::Source]) -> Result<ast::Documents, crate::document::Diagnostics> {
-    Ok(ast::Documents::default())
-}
