@@ -9,5 +9,6 @@ pub mod authz;
 pub mod document;
 pub mod model;
 pub mod policy;
+pub mod review;
 #[allow(clippy::disallowed_methods, reason = "telemetry reads the clock and writes files")]
 pub mod telemetry;
