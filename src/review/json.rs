@@ -136,7 +136,7 @@ impl<'de, A: MapAccess<'de>> Fields<'_, 'de, A> {
     /// The next key, which the object did not have yet.
     pub(super) fn next(&mut self) -> Result<Option<Cow<'de, str>>, A::Error> {
         let Some(key) = self.map.next_key_seed(Key)? else { return Ok(None) };
-        if self.seen.insert(&key) {
+        if self.seen.insert(key.clone()) {
             return Ok(Some(key));
         }
         Err(self.context.fail(Problem::DuplicateKey(quoted(&key))))
@@ -334,15 +334,15 @@ struct Keys<'de> {
 
 impl<'de> Keys<'de> {
     /// Whether the key is new.
-    fn insert(&mut self, key: &Cow<'de, str>) -> bool {
-        if self.few.iter().take(self.count).any(|seen| seen == key) {
+    fn insert(&mut self, key: Cow<'de, str>) -> bool {
+        if self.few.iter().take(self.count).any(|seen| *seen == key) {
             return false;
         }
         if let Some(free) = self.few.get_mut(self.count) {
-            *free = key.clone();
+            *free = key;
             self.count += 1;
             return true;
         }
-        self.many.insert(key.clone())
+        self.many.insert(key)
     }
 }
