@@ -8,6 +8,7 @@ pub mod model;
 pub mod document;
 pub mod policy;
 pub mod eval;
+pub mod review;
 #[allow(clippy::disallowed_methods, reason = "telemetry reads the clock and writes files")]
 pub mod telemetry;
 #[allow(clippy::disallowed_methods, reason = "certificates are read from files, and handshakes have deadlines")]
@@ -18,5 +19,12 @@ pub mod directory;
 pub mod cache;
 #[allow(clippy::disallowed_methods, reason = "policies are read from files, and followed by the clock")]
 pub mod store;
+#[allow(clippy::disallowed_methods, reason = "the service reads the clock, once a review")]
+pub mod authz;
 #[allow(clippy::disallowed_methods, reason = "connections have deadlines")]
 pub mod server;
+#[allow(clippy::disallowed_methods, reason = "requests have deadlines, and tokens are files")]
+pub mod http;
+pub mod config;
+#[allow(clippy::disallowed_methods, reason = "commands read files, the environment and the clock")]
+pub mod cli;

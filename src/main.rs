@@ -1,1 +1,5 @@
-fn main(){}
+//! The `bailiwick` command.
+
+fn main() -> std::process::ExitCode {
+    bailiwick::cli::main()
+}

@@ -45,6 +45,8 @@ pub enum Fault {
     Overload,
     /// The deadline passed.
     Deadline,
+    /// The review failed by a mistake of ours: it panicked.
+    Internal,
 }
 
 /// Whether one part of the service can do its work.

@@ -1,5 +1,8 @@
 //! What the outside can see of us: metrics, audit lines, the log.
 
+pub mod audit;
+pub mod build;
+pub mod log;
 mod metrics;
 
 pub use metrics::{DirectoryMetrics, Metrics, Stage};

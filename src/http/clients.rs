@@ -1,0 +1,102 @@
+//! Who calls, and for which clusters the caller may speak.
+
+use std::sync::Arc;
+
+use actix_web::http::header::AUTHORIZATION;
+use actix_web::{HttpMessage, HttpRequest};
+
+use super::TokenFile;
+use super::failure::Failure;
+
+/// Who may ask for reviews: `server.clients`.
+#[derive(Debug, Clone)]
+pub enum Clients {
+    /// No list: whoever the listener lets in may speak for every cluster. Off loopback the listener lets in only who has a
+    /// certificate of the client CA, so that this CA has to be for API servers alone.
+    Everyone,
+    /// Only these, each for its clusters alone.
+    Listed(Vec<Client>),
+}
+
+/// An entry of `server.clients`.
+#[derive(Debug, Clone)]
+pub struct Client {
+    /// What it proves itself with.
+    pub credential: Credential,
+    /// The clusters that it may speak for.
+    pub clusters: Vec<Arc<str>>,
+}
+
+/// What a client proves itself with.
+#[derive(Debug, Clone)]
+pub enum Credential {
+    /// `name`: a verified certificate whose common name or one of whose alternative names this is.
+    CertificateName(String),
+    /// `tokenFile`: a bearer token.
+    Token(Arc<TokenFile>),
+}
+
+/// The names in the verified client certificate of a connection: common name and alternative names. Whoever accepts the
+/// connection puts it into the request's extensions or the connection's data.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PeerNames(pub Vec<String>);
+
+/// What a request proves of its sender.
+pub(super) struct Caller {
+    certificate: Option<PeerNames>,
+    token: Option<String>,
+}
+
+impl Caller {
+    pub(super) fn of(request: &HttpRequest) -> Self {
+        Self { certificate: certificate(request), token: bearer_token(request) }
+    }
+
+    pub(super) fn has_certificate(&self) -> bool {
+        self.certificate.is_some()
+    }
+
+    pub(super) fn has_token(&self, file: &TokenFile) -> bool {
+        self.token.as_deref().is_some_and(|token| file.matches(token))
+    }
+
+    fn proves(&self, credential: &Credential) -> bool {
+        match credential {
+            Credential::Token(file) => self.has_token(file),
+            Credential::CertificateName(name) => {
+                self.certificate.as_ref().is_some_and(|PeerNames(names)| names.contains(name))
+            }
+        }
+    }
+}
+
+impl Clients {
+    /// Whether the request's sender may speak for a cluster; where no cluster is named at all, whether it is known.
+    pub(super) fn admit(&self, request: &HttpRequest, cluster: Option<&Arc<str>>) -> Result<(), Failure> {
+        let Self::Listed(clients) = self else { return Ok(()) };
+        let caller = Caller::of(request);
+        let mut known = false;
+        for client in clients.iter().filter(|client| caller.proves(&client.credential)) {
+            if cluster.is_none_or(|cluster| client.clusters.contains(cluster)) {
+                return Ok(());
+            }
+            known = true;
+        }
+        Err(match cluster {
+            Some(cluster) if known => Failure::OtherCluster(Arc::clone(cluster)),
+            _ if caller.has_certificate() => Failure::UnknownClient,
+            _ => Failure::Unauthenticated,
+        })
+    }
+}
+
+/// The certificate that was verified when the connection was accepted.
+fn certificate(request: &HttpRequest) -> Option<PeerNames> {
+    request.extensions().get::<PeerNames>().or_else(|| request.conn_data::<PeerNames>()).cloned()
+}
+
+/// The token of an `Authorization: Bearer` header (RFC 6750, 2.1); the scheme's name is of either case.
+fn bearer_token(request: &HttpRequest) -> Option<String> {
+    let (scheme, token) = request.headers().get(AUTHORIZATION)?.to_str().ok()?.split_once(' ')?;
+    scheme.eq_ignore_ascii_case("bearer").then(|| token.trim().to_owned())
+}

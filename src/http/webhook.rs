@@ -1,0 +1,143 @@
+//! The webhook's routes.
+
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use actix_web::http::header::ContentType;
+use actix_web::{HttpRequest, HttpResponse, web};
+use futures_util::FutureExt;
+use prometheus::IntCounter;
+use tokio::sync::Semaphore;
+
+use super::clients::Clients;
+use super::failure::Failure;
+use super::route::{MAX_CLUSTER_CHARS, Meter, Route};
+use super::{Service, body};
+use crate::authz::{Fault, Reply};
+use crate::model::Outcome;
+use crate::review::{self, Version};
+use crate::telemetry::Metrics;
+
+/// How long after the deadline a review that has not answered by itself is given up. The service keeps the deadline; this
+/// is for when it does not.
+const DEADLINE_GRACE: Duration = Duration::from_millis(50);
+
+/// The part of `server` that the routes need.
+#[derive(Debug, Clone)]
+pub struct WebhookSettings {
+    /// `cluster`: who posts to plain `/authorize`.
+    pub cluster: Option<Arc<str>>,
+    /// `clients`: who may post.
+    pub clients: Clients,
+    /// `deadline`: for one review, its body included.
+    pub deadline: Duration,
+    /// `maxBodyBytes`.
+    pub max_body_bytes: usize,
+    /// `maxInFlight`: how many reviews are decided at once. Bodies are received beside that, because only from its body is
+    /// it known in which version a review that is one too many has to be answered.
+    pub max_in_flight: usize,
+}
+
+/// What the webhook's routes share.
+pub struct Webhook<S> {
+    service: Arc<S>,
+    settings: WebhookSettings,
+    reviews: Semaphore,
+    meter: Meter,
+    overloads: IntCounter,
+}
+
+impl<S: Service> Webhook<S> {
+    /// The routes' state, in front of a service.
+    #[must_use]
+    pub fn new(service: Arc<S>, settings: WebhookSettings, metrics: &Metrics) -> Arc<Self> {
+        let reviews = Semaphore::new(settings.max_in_flight.min(Semaphore::MAX_PERMITS));
+        let overloads = metrics.overload_rejections.clone();
+        Arc::new(Self { service, settings, reviews, meter: Meter::new(metrics), overloads })
+    }
+
+    async fn answer(&self, route: Route, request: HttpRequest, payload: web::Payload) -> HttpResponse {
+        let _in_flight = self.meter.enter();
+        let response = match self.review(&request, payload).await {
+            Ok(response) => response,
+            Err(failure) => {
+                tracing::warn!(route = route.path(), code = failure.status().as_u16(), %failure, peer = ?request.peer_addr(), "review refused");
+                failure.response()
+            }
+        };
+        self.meter.count(Some(route), response)
+    }
+
+    async fn review(&self, request: &HttpRequest, payload: web::Payload) -> Result<HttpResponse, Failure> {
+        let until = Instant::now() + self.settings.deadline;
+        let cluster = self.cluster(request)?;
+        self.settings.clients.admit(request, cluster.as_ref())?;
+        let body = body::receive(request, payload, self.settings.max_body_bytes, until).await?;
+        let review = review::read(&body)?;
+        let Ok(_permit) = self.reviews.try_acquire() else {
+            self.overloads.inc();
+            return respond(review.version, &self.service.fault(Fault::Overload));
+        };
+        let decided = AssertUnwindSafe(self.service.review(review.request, cluster)).catch_unwind();
+        let reply = match tokio::time::timeout_at((until + DEADLINE_GRACE).into(), decided).await {
+            Ok(Ok(reply)) => reply,
+            Ok(Err(_panic)) => {
+                tracing::error!("review panicked");
+                self.service.fault(Fault::Internal)
+            }
+            Err(_elapsed) => self.service.fault(Fault::Deadline),
+        };
+        respond(review.version, &reply)
+    }
+
+    /// The cluster that the path names, otherwise `server.cluster`.
+    fn cluster(&self, request: &HttpRequest) -> Result<Option<Arc<str>>, Failure> {
+        match request.match_info().get("cluster") {
+            None => Ok(self.settings.cluster.clone()),
+            Some(name) if is_cluster_name(name) => Ok(Some(name.into())),
+            Some(_) => Err(Failure::ClusterName),
+        }
+    }
+}
+
+/// Routes `POST /authorize` and `POST /clusters/{cluster}/authorize`. Only the path counts: the query, to which API servers
+/// add `timeout`, is not looked at.
+pub fn webhook<S: Service>(
+    state: Arc<Webhook<S>>,
+) -> impl Fn(&mut web::ServiceConfig) + Clone + Send + 'static {
+    move |config| {
+        for route in Route::WEBHOOK {
+            let serving = Arc::clone(&state);
+            let handler = move |request, payload| {
+                let state = Arc::clone(&serving);
+                async move { state.answer(route, request, payload).await }
+            };
+            config.service(route.resource(handler, &state.meter));
+        }
+        config.default_service(web::to(unknown_route(&state.meter)));
+    }
+}
+
+/// Answers paths that there are not.
+pub(super) fn unknown_route(meter: &Meter) -> impl Fn() -> std::future::Ready<HttpResponse> + Clone + use<> {
+    let meter = meter.clone();
+    move || std::future::ready(meter.count(None, Failure::UnknownRoute.response()))
+}
+
+fn respond(version: Version, reply: &Reply) -> Result<HttpResponse, Failure> {
+    match reply.outcome {
+        Outcome::Unavailable => Err(Failure::Unavailable),
+        Outcome::Decided(decision) => {
+            let body = review::write(version, decision, &reply.reason, &reply.evaluation_error);
+            Ok(HttpResponse::Ok().content_type(ContentType::json()).body(body))
+        }
+    }
+}
+
+fn is_cluster_name(name: &str) -> bool {
+    (1..=MAX_CLUSTER_CHARS).contains(&name.len())
+        && name
+            .bytes()
+            .all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b':' | b'@'))
+}

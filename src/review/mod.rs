@@ -1,0 +1,26 @@
+//! Kubernetes' wire types: SubjectAccessReviews read strictly from bytes, and the replies to them.
+//!
+//! Source: <https://github.com/kubernetes/api/blob/master/authorization/v1/types.go> and `../v1beta1/types.go`, whose
+//! JSON differs by one key: `spec.group` instead of `spec.groups`.
+
+mod error;
+mod json;
+mod read;
+#[cfg(test)]
+mod tests;
+mod write;
+
+pub use error::{Problem, ReviewError};
+pub use read::{Review, Version, read, spec_from_json};
+pub use write::{MAX_EVALUATION_ERROR_CHARS, MAX_REASON_CHARS, write};
+
+/// How deep objects and lists of a review may be nested; the document itself is at depth 1, and what Kubernetes defines
+/// ends at depth 7.
+pub const MAX_DEPTH: usize = 32;
+
+/// How many requirements the selectors of a review may have together; a review costs an API server's client nothing, and
+/// each requirement is looked at (kubernetes/kubernetes#141457).
+pub const MAX_REQUIREMENTS: usize = 1_000;
+
+/// How many values a review may have together: groups, values of `extra`, values of requirements.
+pub const MAX_VALUES: usize = 100_000;
