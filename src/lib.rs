@@ -11,9 +11,15 @@ pub mod eval;
 pub mod review;
 #[allow(clippy::disallowed_methods, reason = "telemetry reads the clock and writes files")]
 pub mod telemetry;
-#[allow(clippy::disallowed_methods, reason = "certificates are read from files, and handshakes have deadlines")]
+#[allow(
+    clippy::disallowed_methods,
+    reason = "certificates are read from files, and handshakes have deadlines"
+)]
 pub mod tls;
-#[allow(clippy::disallowed_methods, reason = "deadlines are measured, and the password and the LDIF are files")]
+#[allow(
+    clippy::disallowed_methods,
+    reason = "deadlines are measured, and the password and the LDIF are files"
+)]
 pub mod directory;
 #[allow(clippy::disallowed_methods, reason = "the age of facts is measured by a clock")]
 pub mod cache;

@@ -136,7 +136,8 @@ impl Explanation {
         let would = has_shadow(set).then(|| {
             eval::would(bound, settings, request, view, view, circumstances, &mut recorder).as_str()
         });
-        let mut near: Vec<PolicyShown> = recorder.policies.iter().filter_map(|policy| shown(set, policy)).collect();
+        let mut near: Vec<PolicyShown> =
+            recorder.policies.iter().filter_map(|policy| shown(set, policy)).collect();
         near.sort_by_key(|policy| (rank(policy), policy.name.clone()));
         Self {
             decision: reply.outcome.as_str(),

@@ -155,13 +155,14 @@ impl Authorizer {
         let plan = eval::plan(&bound, &self.settings, &request, self.is_directory_user(&request));
         let planned = started.elapsed();
         let held = match plan {
-            Plan::Directory => self.facts(&bound, &request, started + self.deadline.saturating_sub(RESERVE)).await,
+            Plan::Directory => {
+                self.facts(&bound, &request, started + self.deadline.saturating_sub(RESERVE)).await
+            }
             Plan::Exempt | Plan::RequestAlone => self.held_for_nothing(&request),
         };
         let fetched = started.elapsed();
         let circumstances = eval::circumstances(&bound, &request, cluster, now);
-        let evaluation =
-            eval::reply(&bound, &self.settings, &request, held.view(), &circumstances, &mut Off);
+        let evaluation = eval::reply(&bound, &self.settings, &request, held.view(), &circumstances, &mut Off);
         let would = self.would(&bound, &request, &held, &circumstances);
         let reply = Reply {
             outcome: evaluation.outcome,
@@ -171,7 +172,17 @@ impl Authorizer {
         let total = started.elapsed();
         let facts = fetched.saturating_sub(planned);
         let durations = Durations { total, facts, evaluate: total.saturating_sub(facts) };
-        self.record(&bound, request, circumstances, evaluation, &reply, held.used(now), would, plan, durations);
+        self.record(
+            &bound,
+            request,
+            circumstances,
+            evaluation,
+            &reply,
+            held.used(now),
+            would,
+            plan,
+            durations,
+        );
         reply
     }
 
@@ -184,9 +195,17 @@ impl Authorizer {
         let (cause, reason) = match fault {
             Fault::Overload => {
                 self.metrics.overload_rejections.inc();
-                ("overload", "bailiwick is overloaded and could not decide; this is no fault of yours: try again")
+                (
+                    "overload",
+                    "bailiwick is overloaded and could not decide; this is no fault of yours: try again",
+                )
             }
-            Fault::Deadline => ("deadline", "bailiwick could not decide in time; this is no fault of yours: try again"),
+            Fault::Internal => {
+                ("internal", "bailiwick failed to decide; this is no fault of yours: ask whoever runs it")
+            }
+            Fault::Deadline => {
+                ("deadline", "bailiwick could not decide in time; this is no fault of yours: try again")
+            }
         };
         self.metrics.decisions.with_label_values(&[outcome.as_str(), cause]).inc();
         Reply { outcome, reason: reason.to_owned(), evaluation_error: String::new() }
@@ -249,7 +268,10 @@ impl Authorizer {
                     None => format!("revision {}", self.bound.load().set().revision()),
                     Some(error) => {
                         let first = error.lines().next().unwrap_or_default();
-                        format!("the last load failed, revision {} is in force: {first}", self.bound.load().set().revision())
+                        format!(
+                            "the last load failed, revision {} is in force: {first}",
+                            self.bound.load().set().revision()
+                        )
                     }
                 },
             },
@@ -321,7 +343,9 @@ impl Authorizer {
     }
 
     fn is_directory_user(&self, request: &Request) -> bool {
-        self.people.as_ref().is_some_and(|people| people.usernames.directory_name(&request.subject.user).is_some())
+        self.people
+            .as_ref()
+            .is_some_and(|people| people.usernames.directory_name(&request.subject.user).is_some())
     }
 
     /// Where the directory is not needed: who is none of its users is known to be in no group.
@@ -360,7 +384,13 @@ impl Authorizer {
     }
 
     /// The decision with all shadow policies enforced, from what is held anyway.
-    fn would(&self, bound: &Bound, request: &Request, held: &Held, circumstances: &Circumstances) -> Option<Would> {
+    fn would(
+        &self,
+        bound: &Bound,
+        request: &Request,
+        held: &Held,
+        circumstances: &Circumstances,
+    ) -> Option<Would> {
         if !explanation::has_shadow(bound.set()) {
             return None;
         }
@@ -381,7 +411,10 @@ impl Authorizer {
         Some(would)
     }
 
-    #[allow(clippy::too_many_arguments, reason = "everything that one audit line says; called from one place")]
+    #[allow(
+        clippy::too_many_arguments,
+        reason = "everything that one audit line says; called from one place"
+    )]
     fn record(
         &self,
         bound: &Bound,
@@ -456,10 +489,14 @@ impl Authorizer {
         for effect in [Effect::Allow, Effect::Deny] {
             for enforcement in [Enforcement::Enforce, Enforcement::Shadow] {
                 let policies = bound.set().policies().iter();
-                let count =
-                    policies.filter(|policy| policy.effect == effect && policy.enforcement == enforcement).count();
+                let count = policies
+                    .filter(|policy| policy.effect == effect && policy.enforcement == enforcement)
+                    .count();
                 let labels = [effect_name(effect), enforcement_name(enforcement)];
-                self.metrics.policies.with_label_values(&labels).set(i64::try_from(count).unwrap_or(i64::MAX));
+                self.metrics
+                    .policies
+                    .with_label_values(&labels)
+                    .set(i64::try_from(count).unwrap_or(i64::MAX));
             }
         }
     }
@@ -467,7 +504,9 @@ impl Authorizer {
 
 /// Binds again when the store has a new set, and now and then; ends with the service.
 async fn follow(authorizer: std::sync::Weak<Authorizer>) {
-    let Some(mut changes) = authorizer.upgrade().map(|authorizer| authorizer.store.subscribe()) else { return };
+    let Some(mut changes) = authorizer.upgrade().map(|authorizer| authorizer.store.subscribe()) else {
+        return;
+    };
     loop {
         let pause = match authorizer.upgrade() {
             None => return,

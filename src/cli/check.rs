@@ -88,7 +88,8 @@ fn report(output: Output, diagnostics: &Diagnostics, set: Option<&PolicySet>) ->
         Output::Text => {
             let mut text = diagnostics.to_string();
             if let Some(set) = set {
-                let policies = set.policies().iter().filter(|policy| !policy.name.starts_with("guard/")).count();
+                let policies =
+                    set.policies().iter().filter(|policy| !policy.name.starts_with("guard/")).count();
                 text.push_str(&format!("{policies} policies, revision {}\n", set.revision()));
             }
             say(&text)

@@ -145,7 +145,8 @@ fn request(arguments: &Arguments) -> Result<Request, Failure> {
             std::fs::read(file)
         };
         let body = read.map_err(|error| Failure::operational(format!("{}: {error}", file.display())))?;
-        let review = review::read(&body).map_err(|error| Failure::usage(format!("{}: {error}", file.display())))?;
+        let review =
+            review::read(&body).map_err(|error| Failure::usage(format!("{}: {error}", file.display())))?;
         return Ok(review.request);
     }
     let verb = arguments.verb.clone().unwrap_or_default();

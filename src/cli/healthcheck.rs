@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::serve::read_configuration;
 use super::{Exit, Failure, runtime, say};
@@ -23,8 +23,11 @@ pub(super) fn run(arguments: &Arguments) -> Result<Exit, Failure> {
     let admin = read_configuration(&arguments.config)?.admin;
     let mut address = admin.listener.listen;
     if address.ip().is_unspecified() {
-        let loopback: std::net::IpAddr =
-            if address.is_ipv4() { std::net::Ipv4Addr::LOCALHOST.into() } else { std::net::Ipv6Addr::LOCALHOST.into() };
+        let loopback: std::net::IpAddr = if address.is_ipv4() {
+            std::net::Ipv4Addr::LOCALHOST.into()
+        } else {
+            std::net::Ipv6Addr::LOCALHOST.into()
+        };
         address.set_ip(loopback);
     }
     let (scheme, client) = match admin.tls {
@@ -51,7 +54,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<Exit, Failure> {
     };
     let url = format!("{scheme}://{address}/readyz?verbose");
     let answer = runtime()?
-        .block_on(client.get(&url, https::deadline_in(DEADLINE)))
+        .block_on(client.get(&url, Instant::now() + DEADLINE))
         .map_err(|error| Failure::operational(format!("{url}: {error}")))?;
     say(&format!("{}\n", String::from_utf8_lossy(&answer.body).trim_end()))?;
     if answer.status.is_success() {

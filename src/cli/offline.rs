@@ -66,12 +66,20 @@ impl People {
     }
 
     /// The directory that a configuration names.
-    pub(super) fn from_settings(settings: Settings, usernames: Usernames, handle: &Handle) -> Result<Self, Failure> {
+    pub(super) fn from_settings(
+        settings: Settings,
+        usernames: Usernames,
+        handle: &Handle,
+    ) -> Result<Self, Failure> {
         Ok(Self { directory: connect(settings, handle)?, usernames, _embedded: None })
     }
 
     /// The directory of an embedded one that a configuration names.
-    pub(super) fn from_embedded(embedded: Embedded, usernames: Usernames, handle: &Handle) -> Result<Self, Failure> {
+    pub(super) fn from_embedded(
+        embedded: Embedded,
+        usernames: Usernames,
+        handle: &Handle,
+    ) -> Result<Self, Failure> {
         let directory = connect(embedded.settings.clone(), handle)?;
         Ok(Self { directory, usernames, _embedded: Some(embedded) })
     }
@@ -118,7 +126,7 @@ impl Found {
 
 fn connect(settings: Settings, handle: &Handle) -> Result<Arc<Directory>, Failure> {
     let metrics = Metrics::new().map_err(Failure::operational)?;
-    Directory::new(settings, metrics.directory.clone(), handle.clone()).map_err(Failure::invalid)
+    Directory::new(settings, &metrics, handle.clone()).map_err(Failure::invalid)
 }
 
 /// An instant as people write it: RFC 3339.

@@ -48,7 +48,8 @@ impl Service {
         runtime: &tokio::runtime::Runtime,
     ) -> Result<Self, Failure> {
         let handle = runtime.handle();
-        let Configuration { server, admin, directory, policy, eval, cache, store, audit, log: _ } = configuration;
+        let Configuration { server, admin, directory, policy, eval, cache, store, audit, log: _ } =
+            configuration;
         let tls = server_context("webhook", server.tls, metrics)?;
         let admin_tls = admin.tls.map(|settings| server_context("admin", settings, metrics)).transpose()?;
         let watchers = [Some(&tls), admin_tls.as_ref()]
@@ -72,8 +73,7 @@ impl Service {
         let people = settings
             .map(|settings| -> Result<People, Failure> {
                 let timeout = settings.timeouts.total;
-                let client = Directory::new(settings, metrics.directory.clone(), handle.clone())
-                    .map_err(Failure::invalid)?;
+                let client = Directory::new(settings, metrics, handle.clone()).map_err(Failure::invalid)?;
                 let cache = FactsCache::new(cache, metrics, handle.clone());
                 Ok(People { directory: client, usernames: directory.usernames, cache, timeout })
             })
@@ -92,7 +92,9 @@ impl Service {
         });
         let clients = match server.clients {
             None => Clients::Everyone,
-            Some(entries) => Clients::Listed(entries.into_iter().map(|entry| client(entry, handle)).collect::<Result<_, _>>()?),
+            Some(entries) => Clients::Listed(
+                entries.into_iter().map(|entry| client(entry, handle)).collect::<Result<_, _>>()?,
+            ),
         };
         let settings = WebhookSettings {
             cluster: server.cluster.clone(),
@@ -117,8 +119,9 @@ impl Service {
             Failure::operational(format!("{what}: cannot listen on {address}: {error}"))
         };
         let address = server.listener.listen;
-        let webhook = crate::server::serve(server.listener, Some(tls), http::webhook(webhook), stopped.clone())
-            .map_err(|error| listening("server.listen", address, error))?;
+        let webhook =
+            crate::server::serve(server.listener, Some(tls), http::webhook(webhook), stopped.clone())
+                .map_err(|error| listening("server.listen", address, error))?;
         let address = admin.listener.listen;
         let admin = crate::server::serve(admin.listener, admin_tls, http::admin(admin_state), stopped)
             .map_err(|error| listening("admin.listen", address, error))?;
@@ -178,7 +181,11 @@ const LDIF_INTERVAL: Duration = Duration::from_secs(1);
 
 impl Embedded {
     /// Serves an LDIF file and fills in how to reach it. The file is followed while it is served.
-    pub(super) fn start(path: &Path, settings: directory::Settings, handle: &Handle) -> Result<Self, Failure> {
+    pub(super) fn start(
+        path: &Path,
+        settings: directory::Settings,
+        handle: &Handle,
+    ) -> Result<Self, Failure> {
         let password = random_password()?;
         let (ldif, text) = read_ldif(path, &password)?;
         let base = ldif.entries().first().map(|entry| entry.dn.as_str().to_owned()).unwrap_or_default();
@@ -188,8 +195,10 @@ impl Embedded {
             .map_err(Failure::operational)?;
         let tls = ServerContext::from_pem("embedded-directory", &identity, None, MinVersion::default())
             .map_err(Failure::from)?;
-        let server = EmbeddedDirectory::start(&ldif, Access::Authenticated, tls, handle)
-            .map_err(|error| Failure::operational(format!("the embedded directory cannot listen: {error}")))?;
+        let server =
+            EmbeddedDirectory::start(&ldif, Access::Authenticated, tls, handle).map_err(|error| {
+                Failure::operational(format!("the embedded directory cannot listen: {error}"))
+            })?;
         let server = Arc::new(server);
         handle.spawn(follow(Arc::downgrade(&server), path.to_owned(), password.clone(), text));
         let folder = tempfile::Builder::new().prefix("bailiwick-").tempdir().map_err(Failure::operational)?;
@@ -219,7 +228,8 @@ const SERVICE_DN: &str = "cn=bailiwick-itself";
 
 fn read_ldif(path: &Path, password: &str) -> Result<(Ldif, String), Failure> {
     let shown = path.display();
-    let text = std::fs::read_to_string(path).map_err(|error| Failure::operational(format!("{shown}: {error}")))?;
+    let text =
+        std::fs::read_to_string(path).map_err(|error| Failure::operational(format!("{shown}: {error}")))?;
     let ldif = parse_ldif(&text, password).map_err(|error| Failure::invalid(format!("{shown}: {error}")))?;
     Ok((ldif, text))
 }
@@ -234,7 +244,12 @@ fn parse_ldif(text: &str, password: &str) -> Result<Ldif, crate::directory::ldif
 }
 
 /// Serves a changed file; a broken one changes nothing and is said once.
-async fn follow(server: std::sync::Weak<EmbeddedDirectory>, path: PathBuf, password: String, mut seen: String) {
+async fn follow(
+    server: std::sync::Weak<EmbeddedDirectory>,
+    path: PathBuf,
+    password: String,
+    mut seen: String,
+) {
     loop {
         tokio::time::sleep(LDIF_INTERVAL).await;
         let Some(server) = server.upgrade() else { return };
@@ -255,7 +270,8 @@ async fn follow(server: std::sync::Weak<EmbeddedDirectory>, path: PathBuf, passw
 
 fn random_password() -> Result<String, Failure> {
     let mut bytes = [0_u8; 24];
-    getrandom::fill(&mut bytes).map_err(|error| Failure::operational(format!("no random numbers: {error}")))?;
+    getrandom::fill(&mut bytes)
+        .map_err(|error| Failure::operational(format!("no random numbers: {error}")))?;
     Ok(bytes.iter().map(|byte| format!("{byte:02x}")).collect())
 }
 

@@ -76,7 +76,8 @@ async fn run_test(
     let set = Arc::new(PolicySet::compile(documents, sources, &settings).map_err(Failure::diagnostics)?);
     let people = match &test.directory {
         TestDirectory::Ldif(path) => {
-            let folder = sources.get(path.span.source as usize).and_then(|source| Path::new(&*source.name).parent());
+            let folder =
+                sources.get(path.span.source as usize).and_then(|source| Path::new(&*source.name).parent());
             let path = folder.unwrap_or(Path::new("")).join(&path.value);
             let names = set.attribute_names().map(str::to_owned);
             Some(People::from_ldif(&path, names, &test.attributes, handle)?)
@@ -102,7 +103,9 @@ async fn run_test(
         let (bound, found) = match (&case.facts, &people) {
             (Some(facts), _) => (&by_name, Found::prepared(&by_name, inline(facts, case))),
             (None, Some(people)) => (&bound, people.find(&bound, &request.subject.user).await?),
-            (None, None) if test.directory == TestDirectory::Unavailable && is_person(&request.subject.user) => {
+            (None, None)
+                if test.directory == TestDirectory::Unavailable && is_person(&request.subject.user) =>
+            {
                 (&bound, Found::Unreachable)
             }
             (None, None) => (&bound, Found::Outside),
@@ -169,7 +172,11 @@ fn differences(case: &TestCase, shown: &Explanation) -> Vec<String> {
                 0 => "none".to_owned(),
                 _ => names.iter().copied().collect::<Vec<_>>().join(", "),
             };
-            differences.push(format!("expected the policies {}, but they are {}", list(&expected), list(&applied)));
+            differences.push(format!(
+                "expected the policies {}, but they are {}",
+                list(&expected),
+                list(&applied)
+            ));
         }
     }
     differences

@@ -4,7 +4,9 @@ use std::time::Duration;
 
 use jiff::SignedDuration;
 
-use crate::document::{Diagnostic, Diagnostics, Fields, Node, Spanned, choice, duration, list, spanned, text};
+use crate::document::{
+    Diagnostic, Diagnostics, Fields, Node, Spanned, choice, duration, list, spanned, text,
+};
 use crate::eval::{self, DefaultDecision, WhenUndetermined};
 use crate::policy::{self, Exempt, Guard, Pattern};
 
@@ -141,7 +143,8 @@ fn exempt(node: &Node, diagnostics: &mut Diagnostics) -> Option<Exempt> {
         let written = text(node, diagnostics)?;
         match Pattern::parse(&written) {
             Ok(pattern) if pattern.is_any() => {
-                diagnostics.push(Diagnostic::error(node.span, "`*` would exempt everybody from every policy"));
+                diagnostics
+                    .push(Diagnostic::error(node.span, "`*` would exempt everybody from every policy"));
                 None
             }
             Ok(pattern) => Some(pattern),

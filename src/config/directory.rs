@@ -8,11 +8,12 @@ use super::Paths;
 use super::server::min_version;
 use crate::cache;
 use crate::directory::{
-    Attribute, Bind, ChangeFeed, Flavour, GroupSearch, MatchRule, PoolSettings, Settings, Strategy, Timeouts, TlsSettings,
-    UserSearch, Usernames,
+    Attribute, Bind, ChangeFeed, Flavour, GroupSearch, MatchRule, PoolSettings, Settings, Strategy, Timeouts,
+    TlsSettings, UserSearch, Usernames,
 };
 use crate::document::{
-    Diagnostic, Diagnostics, Fields, Node, Spanned, boolean, choice, duration, integer, list, map, spanned, text,
+    Diagnostic, Diagnostics, Fields, Node, Spanned, boolean, choice, duration, integer, list, map, spanned,
+    text,
 };
 use crate::eval::{AccountEffect, WhenUnreachable};
 use crate::policy::ast::AttributeType;
@@ -65,7 +66,8 @@ pub(super) fn directory(
     let mut fields = Fields::open(node, diagnostics)?;
     let kinds = choice(&[("none", Kind::None), ("ldap", Kind::Ldap), ("embedded", Kind::Embedded)]);
     let kind = fields.required("kind", diagnostics, kinds);
-    let ldif = fields.optional("ldif", diagnostics, spanned(|node, diagnostics| paths.decode(node, diagnostics)));
+    let ldif =
+        fields.optional("ldif", diagnostics, spanned(|node, diagnostics| paths.decode(node, diagnostics)));
     let ldap_node = fields.node("ldap");
     let usernames = fields.optional("usernames", diagnostics, usernames).unwrap_or_default();
     let accounts = fields.optional("accounts", diagnostics, accounts).unwrap_or_default();
@@ -107,7 +109,8 @@ pub(super) fn directory(
                 "`timeouts.total` ({:?}) must be less than `server.deadline` ({deadline:?})",
                 settings.timeouts.total
             );
-            let help = "a review must be answered within its deadline also when the directory does not answer";
+            let help =
+                "a review must be answered within its deadline also when the directory does not answer";
             diagnostics.push(Diagnostic::error(ldap_node.unwrap_or(node).span, message).help(help));
         }
     }
@@ -133,14 +136,17 @@ fn ldap(
     if embedded {
         for name in ["urls", "srv", "tls", "bind", "flavour", "changeFeed"] {
             if let Some(span) = fields.key(name) {
-                let message = format!("`{name}` does not go with the embedded directory, which sets it itself");
+                let message =
+                    format!("`{name}` does not go with the embedded directory, which sets it itself");
                 diagnostics.push(Diagnostic::error(span, message));
             }
         }
     } else {
         let urls = fields.optional("urls", diagnostics, list(text));
         settings.srv = fields.optional("srv", diagnostics, text);
-        if let Some(tls) = fields.optional("tls", diagnostics, |node, diagnostics| tls(node, paths, diagnostics)) {
+        if let Some(tls) =
+            fields.optional("tls", diagnostics, |node, diagnostics| tls(node, paths, diagnostics))
+        {
             settings.tls = tls;
         }
         let bind = fields.required("bind", diagnostics, |node, diagnostics| bind(node, paths, diagnostics));
@@ -167,9 +173,10 @@ fn ldap(
             settings.bind = bind;
         }
     }
-    let user = fields.optional("userSearch", diagnostics, |node, diagnostics| user_search(node, embedded, diagnostics));
-    let group =
-        fields.optional("groupSearch", diagnostics, |node, diagnostics| group_search(node, embedded, diagnostics));
+    let user = fields
+        .optional("userSearch", diagnostics, |node, diagnostics| user_search(node, embedded, diagnostics));
+    let group = fields
+        .optional("groupSearch", diagnostics, |node, diagnostics| group_search(node, embedded, diagnostics));
     let attributes = fields.optional("attributes", diagnostics, map(attribute)).unwrap_or_default();
     settings.timeouts = fields.optional("timeouts", diagnostics, timeouts).unwrap_or(settings.timeouts);
     settings.pool = fields.optional("pool", diagnostics, pool).unwrap_or(settings.pool);
@@ -190,7 +197,9 @@ fn ldap(
     }
     settings.user_search = user.unwrap_or(settings.user_search);
     settings.group_search = group.unwrap_or(settings.group_search);
-    if !embedded && connected && !diagnostics.has_errors()
+    if !embedded
+        && connected
+        && !diagnostics.has_errors()
         && let Err(error) = settings.check()
     {
         diagnostics.push(Diagnostic::error(node.span, error.to_string()));
@@ -249,8 +258,11 @@ fn user_search(node: &Node, embedded: bool, diagnostics: &mut Diagnostics) -> Op
 fn group_search(node: &Node, embedded: bool, diagnostics: &mut Diagnostics) -> Option<GroupSearch> {
     let mut fields = Fields::open(node, diagnostics)?;
     let base = base(&mut fields, embedded, diagnostics);
-    let strategy =
-        fields.optional("strategy", diagnostics, choice(&[("auto", Strategy::Auto), ("search", Strategy::Search)]));
+    let strategy = fields.optional(
+        "strategy",
+        diagnostics,
+        choice(&[("auto", Strategy::Auto), ("search", Strategy::Search)]),
+    );
     let nested = fields.optional("nested", diagnostics, boolean);
     let max_depth = fields.optional("maxDepth", diagnostics, integer(1..=64));
     let max_groups = fields.optional("maxGroups", diagnostics, integer(1..=100_000));
@@ -359,5 +371,11 @@ fn cache_settings(node: &Node, diagnostics: &mut Diagnostics) -> Option<cache::S
         let message = "`softTTL` must not be more than `hardTTL`";
         diagnostics.push(Diagnostic::error(node.span, message));
     }
-    Some(cache::Settings { soft_ttl, hard_ttl, negative_ttl, max_entries, load_timeout: default.load_timeout })
+    Some(cache::Settings {
+        soft_ttl,
+        hard_ttl,
+        negative_ttl,
+        max_entries,
+        load_timeout: default.load_timeout,
+    })
 }

@@ -86,9 +86,12 @@ impl Paths {
 
 fn decode(root: &Node, paths: &Paths, diagnostics: &mut Diagnostics) -> Option<Configuration> {
     let mut fields = Fields::open(root, diagnostics)?;
-    let _version = fields.required("apiVersion", diagnostics, |node, diagnostics| exactly(API_VERSION, node, diagnostics));
-    let _kind = fields.required("kind", diagnostics, |node, diagnostics| exactly("Configuration", node, diagnostics));
-    let server = fields.required("server", diagnostics, |node, diagnostics| server::server(node, paths, diagnostics));
+    let _version = fields
+        .required("apiVersion", diagnostics, |node, diagnostics| exactly(API_VERSION, node, diagnostics));
+    let _kind =
+        fields.required("kind", diagnostics, |node, diagnostics| exactly("Configuration", node, diagnostics));
+    let server =
+        fields.required("server", diagnostics, |node, diagnostics| server::server(node, paths, diagnostics));
     let admin = match fields.node("admin") {
         Some(node) => server::admin(node, paths, diagnostics),
         None => Some(Admin::default()),
@@ -116,18 +119,20 @@ fn decode(root: &Node, paths: &Paths, diagnostics: &mut Diagnostics) -> Option<C
     if let Some(identity) = identity {
         policy.exempt.push(policy::Exempt { user: policy::Pattern::exact(&identity), group: None });
     }
-    let store = fields.required("policies", diagnostics, |node, diagnostics| policies(node, paths, diagnostics));
+    let store =
+        fields.required("policies", diagnostics, |node, diagnostics| policies(node, paths, diagnostics));
     fields.unavailable("objects", diagnostics);
     let audit = match fields.node("audit") {
         Some(node) => audit(node, paths, diagnostics),
-        None => Some(telemetry::audit::Settings { path: "-".into(), level: telemetry::audit::Level::Decisions }),
+        None => {
+            Some(telemetry::audit::Settings { path: "-".into(), level: telemetry::audit::Level::Decisions })
+        }
     };
     let log = match fields.node("log") {
         Some(node) => log(node, diagnostics),
-        None => Some(telemetry::log::Settings {
-            format: telemetry::log::Format::Json,
-            level: "info".to_owned(),
-        }),
+        None => {
+            Some(telemetry::log::Settings { format: telemetry::log::Format::Json, level: "info".to_owned() })
+        }
     };
     fields.finish(diagnostics);
     let (mut directory, cache, accounts) = directory?;
@@ -157,10 +162,14 @@ fn exactly(value: &'static str, node: &Node, diagnostics: &mut Diagnostics) -> O
 
 fn policies(node: &Node, paths: &Paths, diagnostics: &mut Diagnostics) -> Option<store::Settings> {
     let mut fields = Fields::open(node, diagnostics)?;
-    let read = fields.required("paths", diagnostics, list(|node, diagnostics| paths.decode(node, diagnostics)));
+    let read =
+        fields.required("paths", diagnostics, list(|node, diagnostics| paths.decode(node, diagnostics)));
     let interval = fields.optional("reloadInterval", diagnostics, document::duration);
     fields.finish(diagnostics);
-    Some(store::Settings { paths: read?, reload_interval: interval.unwrap_or(std::time::Duration::from_secs(5)) })
+    Some(store::Settings {
+        paths: read?,
+        reload_interval: interval.unwrap_or(std::time::Duration::from_secs(5)),
+    })
 }
 
 fn audit(node: &Node, paths: &Paths, diagnostics: &mut Diagnostics) -> Option<telemetry::audit::Settings> {

@@ -6,7 +6,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::Paths;
-use crate::document::{Diagnostic, Diagnostics, Fields, Node, Spanned, boolean, choice, duration, integer, list, text};
+use crate::document::{
+    Diagnostic, Diagnostics, Fields, Node, Spanned, boolean, choice, duration, integer, list, text,
+};
 use crate::server::ListenerSettings;
 use crate::tls::{MinVersion, ServerSettings};
 
@@ -78,7 +80,8 @@ pub(super) fn server(node: &Node, paths: &Paths, diagnostics: &mut Diagnostics) 
     let cluster = fields.optional("cluster", diagnostics, text);
     let identity = fields.optional("identity", diagnostics, text);
     let tls = fields.required("tls", diagnostics, |node, diagnostics| server_tls(node, paths, diagnostics));
-    let clients = fields.optional("clients", diagnostics, list(|node, diagnostics| client(node, paths, diagnostics)));
+    let clients =
+        fields.optional("clients", diagnostics, list(|node, diagnostics| client(node, paths, diagnostics)));
     let deadline = fields.optional("deadline", diagnostics, duration);
     let max_body_bytes = fields.optional("maxBodyBytes", diagnostics, integer(1024..=64 * 1024 * 1024));
     let max_in_flight = fields.optional("maxInFlight", diagnostics, integer(1..=1_000_000));
@@ -89,22 +92,22 @@ pub(super) fn server(node: &Node, paths: &Paths, diagnostics: &mut Diagnostics) 
     fields.finish(diagnostics);
     let (listen, tls) = (listen?, tls?);
     let by_certificate = tls.client_ca_file.is_some();
-    let by_token = clients
-        .as_ref()
-        .is_some_and(|clients| clients.iter().all(|client| matches!(client.proof, ClientProof::TokenFile(_))));
+    let by_token = clients.as_ref().is_some_and(|clients| {
+        clients.iter().all(|client| matches!(client.proof, ClientProof::TokenFile(_)))
+    });
     if !listen.value.ip().is_loopback() && !by_certificate && !by_token && !insecure {
-        diagnostics.push(
-            Diagnostic::error(listen.span, "off loopback, whoever asks must prove who it is").help(
-                "set `server.tls.clientCAFile` (the API server's client certificate is checked against it), or \
+        diagnostics
+            .push(Diagnostic::error(listen.span, "off loopback, whoever asks must prove who it is").help(
+            "set `server.tls.clientCAFile` (the API server's client certificate is checked against it), or \
                  `clients` with a `tokenFile` each; `insecureNoClientAuth: true` lets anybody ask",
-            ),
-        );
+        ));
     }
     if let Some(named) = clients.iter().flatten().find(|client| matches!(client.proof, ClientProof::Name(_)))
         && !by_certificate
     {
         let ClientProof::Name(name) = &named.proof else { return None };
-        let message = format!("the client `{name}` is known by its certificate, but `tls.clientCAFile` is not set");
+        let message =
+            format!("the client `{name}` is known by its certificate, but `tls.clientCAFile` is not set");
         diagnostics.push(Diagnostic::error(node.span, message));
     }
     let mut listener = ListenerSettings::new("webhook", listen.value);
@@ -189,7 +192,8 @@ fn address(node: &Node, diagnostics: &mut Diagnostics) -> Option<Spanned<SocketA
         Ok(address) => Some(Spanned::new(address, node.span)),
         Err(_) => {
             let message = format!("`{written}` is no address and port");
-            diagnostics.push(Diagnostic::error(node.span, message).help("write `0.0.0.0:8443` or `[::1]:8443`"));
+            diagnostics
+                .push(Diagnostic::error(node.span, message).help("write `0.0.0.0:8443` or `[::1]:8443`"));
             None
         }
     }

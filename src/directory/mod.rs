@@ -157,6 +157,12 @@ impl Directory {
         self.run(deadline, async move { core.pool.probe(deadline).await }).await
     }
 
+    /// Whether some server answered when it was last asked, as far as is known.
+    #[must_use]
+    pub fn is_up(&self) -> bool {
+        self.core.pool.is_up()
+    }
+
     /// The generation of the source: facts of an older one are stale. It grows only with a change feed, which this version
     /// does not have.
     #[must_use]

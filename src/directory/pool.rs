@@ -135,9 +135,13 @@ impl Pool {
         }
     }
 
+    /// Whether some server answered when it was last asked, as far as is known.
+    pub(super) fn is_up(&self) -> bool {
+        self.servers.iter().any(|server| server.breaker().is_closed())
+    }
+
     fn order_without_last_resort(&self) -> Vec<Arc<ServerPool>> {
-        let is_any_closed = self.servers.iter().any(|server| server.breaker().is_closed());
-        if is_any_closed { self.order().unwrap_or_default() } else { Vec::new() }
+        if self.is_up() { self.order().unwrap_or_default() } else { Vec::new() }
     }
 
     /// Ends all connections; what is under way on them is answered first.

@@ -229,7 +229,9 @@ impl<'a> View<'a> {
         match self {
             Self::Outside => Lens::Empty,
             // That somebody is outside of the directory is configuration, not a fact with an age.
-            Self::Current(prepared) | Self::Stale(prepared) if prepared.facts.person == Person::Outside => Lens::Empty,
+            Self::Current(prepared) | Self::Stale(prepared) if prepared.facts.person == Person::Outside => {
+                Lens::Empty
+            }
             Self::Current(prepared) => Lens::Known(prepared),
             Self::Stale(_) => Lens::Unknown(Unknown::StaleFacts),
             Self::Unreachable => Lens::Unknown(Unknown::Directory),

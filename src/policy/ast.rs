@@ -316,6 +316,9 @@ pub struct PolicyTest {
     pub name: Spanned<String>,
     /// `spec.directory`.
     pub directory: TestDirectory,
+    /// `spec.attributes`: where an attribute of the vocabulary is in the directory's entries; one that is not listed is
+    /// the LDAP attribute of the same name.
+    pub attributes: BTreeMap<String, String>,
     /// `spec.location.trustedClusters`.
     pub trusted_clusters: Vec<String>,
     /// `spec.cases`; at least one, each with a name of its own.

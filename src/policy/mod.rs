@@ -15,6 +15,8 @@ pub use index::{Accepted, Driver, Index, Section};
 pub use load::{API_VERSION, load};
 pub use pattern::{Pattern, PatternError};
 pub use rules::{Scopes, covers, overlaps};
-pub use set::{AttributeTest, Conditions, GroupRefId, Policy, PolicySet, RequiredClearance, Slot, Term, TimeWindow};
+pub use set::{
+    AttributeTest, Conditions, GroupRefId, Policy, PolicySet, RequiredClearance, Slot, Term, TimeWindow,
+};
 pub use settings::{Exempt, Guard, Settings};
 pub use sparse::SparseSet;

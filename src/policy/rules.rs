@@ -139,7 +139,10 @@ fn overlaps_resource(rule: &ResourceRule, action: &ResourceAction, scopes: &Scop
                 && (overlaps_name(&rule.verbs, &action.verb)
                     || (is_get_or_create(&action.verb)
                         && may_connect(pattern, action)
-                        && rule.verbs.iter().any(|verb| matches!(verb, Name::Exact(verb) if is_get_or_create(verb)))))
+                        && rule
+                            .verbs
+                            .iter()
+                            .any(|verb| matches!(verb, Name::Exact(verb) if is_get_or_create(verb)))))
         })
         && (rule.resource_names.is_empty()
             || action.name == "*"

@@ -4,8 +4,8 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use bailiwick::eval::{
-    self, AccountEffect, Accounts, Bound, DefaultDecision, Evaluation, Off, Prepared, Recorder, View, WhenUndetermined,
-    WhenUnreachable,
+    self, AccountEffect, Accounts, Bound, DefaultDecision, Evaluation, Off, Prepared, Recorder, View,
+    WhenUndetermined, WhenUnreachable,
 };
 use bailiwick::model::{Decision, Outcome};
 use bailiwick::policy::ast::AccessPolicy;
@@ -34,7 +34,9 @@ impl Real {
         });
         let bound = Bound::new(Arc::new(set), &scene.group_names, 1);
         let prepared = match &scene.facts {
-            HeldFacts::Current(facts) | HeldFacts::Stale(facts) => Some(bound.prepare(Arc::new(facts.clone()))),
+            HeldFacts::Current(facts) | HeldFacts::Stale(facts) => {
+                Some(bound.prepare(Arc::new(facts.clone())))
+            }
             HeldFacts::NotDirectoryUser | HeldFacts::Unknown => None,
         };
         Self { bound, settings: eval_settings(&scene.settings), prepared }
@@ -87,7 +89,11 @@ fn eval_settings(settings: &NaiveSettings) -> eval::Settings {
     };
     let accounts = settings.accounts;
     eval::Settings {
-        default: if settings.default == Decision::Deny { DefaultDecision::Deny } else { DefaultDecision::NoOpinion },
+        default: if settings.default == Decision::Deny {
+            DefaultDecision::Deny
+        } else {
+            DefaultDecision::NoOpinion
+        },
         when_undetermined: match settings.when_undetermined {
             Outcome::Unavailable => WhenUndetermined::Unavailable,
             Outcome::Decided(_) => WhenUndetermined::Deny,

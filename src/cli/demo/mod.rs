@@ -48,7 +48,8 @@ pub(super) fn run(arguments: &Arguments) -> Result<Exit, Failure> {
     let (path, _temporary) = match &arguments.dir {
         Some(dir) => (dir.clone(), None),
         None => {
-            let made = tempfile::Builder::new().prefix("bailiwick-demo-").tempdir().map_err(Failure::operational)?;
+            let made =
+                tempfile::Builder::new().prefix("bailiwick-demo-").tempdir().map_err(Failure::operational)?;
             (made.path().to_owned(), Some(made))
         }
     };
@@ -60,7 +61,8 @@ pub(super) fn run(arguments: &Arguments) -> Result<Exit, Failure> {
     let mut signals = runtime.block_on(async { Signals::new() })?;
     let clock = DemoClock::default();
     let service = Service::start(configuration, &metrics, clock.read(), &runtime)?;
-    let context = ClientContext::from_pem("demo", &folder.ca_pem, Some(&folder.api_server), MinVersion::default())?;
+    let context =
+        ClientContext::from_pem("demo", &folder.ca_pem, Some(&folder.api_server), MinVersion::default())?;
     let client = https::Client::new(context);
     let tour = tour::Tour { service: &service, client: &client, clock: &clock };
     let ended = runtime.block_on(async {
@@ -115,7 +117,8 @@ impl Folder {
         let server = authority.server(&["localhost"], &loopback).map_err(Failure::operational)?;
         let api_server = authority.client(API_SERVER, &[]).map_err(Failure::operational)?;
         let mut token = [0_u8; 16];
-        getrandom::fill(&mut token).map_err(|error| Failure::operational(format!("no random numbers: {error}")))?;
+        getrandom::fill(&mut token)
+            .map_err(|error| Failure::operational(format!("no random numbers: {error}")))?;
         let token: String = token.iter().map(|byte| format!("{byte:02x}")).collect();
         let configuration = CONFIGURATION.replace("CLUSTER", CLUSTER).replace("API_SERVER", API_SERVER);
         for (file, content) in [

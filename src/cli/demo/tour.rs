@@ -1,6 +1,6 @@
 //! The guided tour: reviews sent over HTTPS as an API server sends them, with what was answered and why.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 use serde_json::{Value, json};
@@ -209,7 +209,7 @@ impl Tour<'_> {
         let body = serde_json::to_vec(review).map_err(Failure::operational)?;
         let answer = self
             .client
-            .post(&url, "application/json", body, https::deadline_in(PATIENCE))
+            .post(&url, "application/json", body, Instant::now() + PATIENCE)
             .await
             .map_err(|error| Failure::operational(format!("{url}: {error}")))?;
         if !answer.status.is_success() {
@@ -254,7 +254,14 @@ impl Stop {
         })
     }
 
-    fn text(&self, number: usize, decision: Decision, status: &Value, shown: &Explanation, paint: Paint) -> String {
+    fn text(
+        &self,
+        number: usize,
+        decision: Decision,
+        status: &Value,
+        shown: &Explanation,
+        paint: Paint,
+    ) -> String {
         let (group, resource, namespace, name) = self.what;
         let resource = if group.is_empty() { resource.to_owned() } else { format!("{resource}.{group}") };
         let place = match (namespace, name) {
@@ -266,7 +273,8 @@ impl Stop {
         text.push_str(&format!("   {}, from {}:\n", self.when, self.from));
         text.push_str(&format!("   may {} {} {resource} {place}?\n", self.user, self.verb));
         text.push_str(&format!("   {}", paint.decision(decision.as_str())));
-        if let Some(reason) = status.get("reason").and_then(Value::as_str).filter(|reason| !reason.is_empty()) {
+        if let Some(reason) = status.get("reason").and_then(Value::as_str).filter(|reason| !reason.is_empty())
+        {
             text.push_str(&format!(": {reason}"));
         }
         text.push('\n');
@@ -289,7 +297,8 @@ fn why(decision: Decision, shown: &Explanation) -> Vec<String> {
     if shown.cause == "exempt" {
         lines.push("the subject is exempt, and answered before any policy".to_owned());
     } else if decision == Decision::NoOpinion {
-        let allows = shown.near.iter().filter(|policy| policy.effect == "Allow" && policy.enforcement == "Enforce");
+        let allows =
+            shown.near.iter().filter(|policy| policy.effect == "Allow" && policy.enforcement == "Enforce");
         lines.extend(allows.filter(|policy| subject_is_meant(policy)).map(|policy| because(policy, "false")));
     }
     lines

@@ -27,11 +27,13 @@ pub(super) fn decode(
         fields.finish(diagnostics);
         clusters
     });
+    let attributes = fields.optional("attributes", diagnostics, map(text)).unwrap_or_default();
     let cases = fields.required("cases", diagnostics, |node, diagnostics| cases(node, scope, diagnostics));
     fields.finish(diagnostics);
     Some(PolicyTest {
         name: document.name?,
         directory: directory.unwrap_or(TestDirectory::None),
+        attributes: attributes.into_iter().map(|(name, from)| (name.value, from)).collect(),
         trusted_clusters: trusted_clusters.unwrap_or_default(),
         cases: cases?,
     })

@@ -139,7 +139,7 @@ impl Line {
             reason: &record.reason,
             evaluation_error: &record.evaluation_error,
             policies: record.policies.iter().map(AsRef::as_ref).collect(),
-            would: record.would.map(|decision| decision.as_str()),
+            would: record.would,
             facts: record.facts.map(FactsJson::new),
             revision: &record.revision,
             valid_until: record.valid_until.map(|until| until.to_string()),

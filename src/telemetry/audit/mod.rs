@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 use jiff::Timestamp;
 use prometheus::IntCounter;
 
-use crate::model::{Decision, Outcome, Request, SourceAddress};
+use crate::model::{Outcome, Request, SourceAddress};
 use line::Line;
 
 /// How many lines may wait for the sink.
@@ -68,8 +68,9 @@ pub struct Record {
     pub evaluation_error: String,
     /// The names of the policies that made the decision.
     pub policies: Vec<Arc<str>>,
-    /// What the decision would be with all shadow policies enforced; `None` where there are none.
-    pub would: Option<Decision>,
+    /// What the decision would be with all shadow policies enforced (`unknown` where that rests on facts that are not
+    /// held); `None` where there are none.
+    pub would: Option<&'static str>,
     /// The facts that were used; `None` where none were asked for or none could be had.
     pub facts: Option<FactsUsed>,
     /// The revision of the policy set.
