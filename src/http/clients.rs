@@ -2,11 +2,13 @@
 
 use std::sync::Arc;
 
+use actix_web::HttpRequest;
 use actix_web::http::header::AUTHORIZATION;
-use actix_web::{HttpMessage, HttpRequest};
 
 use super::TokenFile;
 use super::failure::Failure;
+use crate::server;
+use crate::tls::{ClientCertificate, SubjectAltNames};
 
 /// Who may ask for reviews: `server.clients`.
 #[derive(Debug, Clone)]
@@ -36,20 +38,18 @@ pub enum Credential {
     Token(Arc<TokenFile>),
 }
 
-/// The names in the verified client certificate of a connection: common name and alternative names. Whoever accepts the
-/// connection puts it into the request's extensions or the connection's data.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct PeerNames(pub Vec<String>);
-
 /// What a request proves of its sender.
 pub(super) struct Caller {
-    certificate: Option<PeerNames>,
+    certificate: Option<Arc<ClientCertificate>>,
     token: Option<String>,
 }
 
 impl Caller {
     pub(super) fn of(request: &HttpRequest) -> Self {
-        Self { certificate: certificate(request), token: bearer_token(request) }
+        Self {
+            certificate: server::peer(request).and_then(|peer| peer.certificate),
+            token: bearer_token(request),
+        }
     }
 
     pub(super) fn has_certificate(&self) -> bool {
@@ -64,7 +64,7 @@ impl Caller {
         match credential {
             Credential::Token(file) => self.has_token(file),
             Credential::CertificateName(name) => {
-                self.certificate.as_ref().is_some_and(|PeerNames(names)| names.contains(name))
+                self.certificate.as_ref().is_some_and(|certificate| has_name(certificate, name))
             }
         }
     }
@@ -90,9 +90,10 @@ impl Clients {
     }
 }
 
-/// The certificate that was verified when the connection was accepted.
-fn certificate(request: &HttpRequest) -> Option<PeerNames> {
-    request.extensions().get::<PeerNames>().or_else(|| request.conn_data::<PeerNames>()).cloned()
+/// Whether this is the common name, or one of the alternative names, of a certificate.
+fn has_name(certificate: &ClientCertificate, name: &str) -> bool {
+    let SubjectAltNames { dns, uris, addresses: _ } = &certificate.sans;
+    certificate.common_name.as_deref() == Some(name) || dns.iter().chain(uris).any(|known| known == name)
 }
 
 /// The token of an `Authorization: Bearer` header (RFC 6750, 2.1); the scheme's name is of either case.

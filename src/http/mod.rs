@@ -19,7 +19,7 @@ use crate::authz::{Authorizer, Check, Fault, Reply};
 use crate::model::Request;
 
 pub use admin::{Admin, AdminSettings, admin};
-pub use clients::{Client, Clients, Credential, PeerNames};
+pub use clients::{Client, Clients, Credential};
 pub use token::TokenFile;
 pub use webhook::{Webhook, WebhookSettings, webhook};
 

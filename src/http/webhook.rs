@@ -7,7 +7,6 @@ use std::time::{Duration, Instant};
 use actix_web::http::header::ContentType;
 use actix_web::{HttpRequest, HttpResponse, web};
 use futures_util::FutureExt;
-use prometheus::IntCounter;
 use tokio::sync::Semaphore;
 
 use super::clients::Clients;
@@ -45,7 +44,6 @@ pub struct Webhook<S> {
     settings: WebhookSettings,
     reviews: Semaphore,
     meter: Meter,
-    overloads: IntCounter,
 }
 
 impl<S: Service> Webhook<S> {
@@ -53,8 +51,7 @@ impl<S: Service> Webhook<S> {
     #[must_use]
     pub fn new(service: Arc<S>, settings: WebhookSettings, metrics: &Metrics) -> Arc<Self> {
         let reviews = Semaphore::new(settings.max_in_flight.min(Semaphore::MAX_PERMITS));
-        let overloads = metrics.overload_rejections.clone();
-        Arc::new(Self { service, settings, reviews, meter: Meter::new(metrics), overloads })
+        Arc::new(Self { service, settings, reviews, meter: Meter::new(metrics) })
     }
 
     async fn answer(&self, route: Route, request: HttpRequest, payload: web::Payload) -> HttpResponse {
@@ -76,7 +73,6 @@ impl<S: Service> Webhook<S> {
         let body = body::receive(request, payload, self.settings.max_body_bytes, until).await?;
         let review = review::read(&body)?;
         let Ok(_permit) = self.reviews.try_acquire() else {
-            self.overloads.inc();
             return respond(review.version, &self.service.fault(Fault::Overload));
         };
         let decided = AssertUnwindSafe(self.service.review(review.request, cluster)).catch_unwind();

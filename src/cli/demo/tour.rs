@@ -290,7 +290,7 @@ fn why(decision: Decision, shown: &Explanation) -> Vec<String> {
     let mut lines = Vec::new();
     for name in &shown.policies {
         match shown.near.iter().find(|policy| policy.name == *name) {
-            Some(policy) => lines.push(because(policy, "true")),
+            Some(policy) => lines.push(because(policy, "true", shown)),
             None => lines.push(format!("by {name}: the directory says {}", shown.facts.account.join(", "))),
         }
     }
@@ -299,7 +299,9 @@ fn why(decision: Decision, shown: &Explanation) -> Vec<String> {
     } else if decision == Decision::NoOpinion {
         let allows =
             shown.near.iter().filter(|policy| policy.effect == "Allow" && policy.enforcement == "Enforce");
-        lines.extend(allows.filter(|policy| subject_is_meant(policy)).map(|policy| because(policy, "false")));
+        lines.extend(
+            allows.filter(|policy| subject_is_meant(policy)).map(|policy| because(policy, "false", shown)),
+        );
     }
     lines
 }
@@ -308,12 +310,27 @@ fn subject_is_meant(policy: &PolicyShown) -> bool {
     policy.parts.iter().any(|part| part.part.starts_with("subjects") && part.truth == "true")
 }
 
-fn because(policy: &PolicyShown, truth: &str) -> String {
-    let parts = policy.parts.iter().filter(|part| {
-        // An exception counts by being false, and that nobody is excepted is not worth a word.
-        part.truth == truth && !part.part.starts_with("except") && !part.part.starts_with("unless")
-    });
-    let said: Vec<&str> = parts.map(|part| part.detail.as_str()).collect();
+/// What made a policy true, or false; of a policy that applies also the excuses that did not hold.
+fn because(policy: &PolicyShown, truth: &str, shown: &Explanation) -> String {
+    let mut said: Vec<String> = Vec::new();
+    for part in &policy.parts {
+        let is_excuse = part.part.starts_with("unless");
+        if is_excuse && truth == "true" && part.truth != "true" {
+            said.push(format!("no excuse, since {}", part.detail));
+        } else if part.truth == truth && !is_excuse && !part.part.starts_with("except") {
+            said.push(with_path(&part.detail, shown));
+        }
+    }
     let verdict = if truth == "true" { "by" } else { "not by" };
     format!("{verdict} {}: {}", policy.name, said.join("; "))
+}
+
+/// A directory group with how it was reached.
+fn with_path(detail: &str, shown: &Explanation) -> String {
+    let named = detail.strip_prefix("directory group `").and_then(|rest| rest.strip_suffix('`'));
+    let group = named.and_then(|name| shown.facts.groups.iter().find(|group| group.name == name));
+    match group {
+        Some(group) if group.path.len() > 1 => format!("{detail} (by way of {})", group.path.join(" < ")),
+        _ => detail.to_owned(),
+    }
 }
