@@ -95,7 +95,9 @@ impl Failure {
             Self::TooLarge { .. } => StatusCode::PAYLOAD_TOO_LARGE,
             Self::Slow => StatusCode::REQUEST_TIMEOUT,
             Self::ClusterName | Self::Broken | Self::NoReview(_) | Self::Query(_) => StatusCode::BAD_REQUEST,
-            Self::Unavailable | Self::Busy | Self::NotReady(_) | Self::Internal => StatusCode::SERVICE_UNAVAILABLE,
+            Self::Unavailable | Self::Busy | Self::NotReady(_) | Self::Internal => {
+                StatusCode::SERVICE_UNAVAILABLE
+            }
         }
     }
 

@@ -13,5 +13,6 @@ mod webhook;
 
 pub use admin::{Admin, AdminSettings, admin};
 pub use clients::{Client, Clients, Credential};
+pub use route::Route;
 pub use token::TokenFile;
 pub use webhook::{Webhook, WebhookSettings, webhook};

@@ -14,7 +14,7 @@ pub(super) const MAX_CLUSTER_CHARS: usize = 253;
 
 /// A route of one of the listeners.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Route {
+pub enum Route {
     /// A review of `server.cluster`.
     Authorize,
     /// A review of the cluster in the path.
@@ -37,14 +37,15 @@ pub(super) enum Route {
 
 impl Route {
     /// The routes of the webhook listener.
-    pub(super) const WEBHOOK: [Self; 2] = [Self::Authorize, Self::ClusterAuthorize];
+    pub const WEBHOOK: [Self; 2] = [Self::Authorize, Self::ClusterAuthorize];
 
     /// The routes of the admin listener.
-    pub(super) const ADMIN: [Self; 7] =
+    pub const ADMIN: [Self; 7] =
         [Self::Metrics, Self::Livez, Self::Readyz, Self::Version, Self::Policies, Self::Explain, Self::Purge];
 
     /// The path, as a pattern.
-    pub(super) fn path(self) -> &'static str {
+    #[must_use]
+    pub fn path(self) -> &'static str {
         match self {
             Self::Authorize => "/authorize",
             Self::ClusterAuthorize => "/clusters/{cluster}/authorize",
@@ -59,7 +60,8 @@ impl Route {
     }
 
     /// The method; HEAD is answered where GET is.
-    pub(super) fn method(self) -> Method {
+    #[must_use]
+    pub fn method(self) -> Method {
         match self {
             Self::Authorize | Self::ClusterAuthorize | Self::Explain | Self::Purge => Method::POST,
             Self::Metrics | Self::Livez | Self::Readyz | Self::Version | Self::Policies => Method::GET,
@@ -114,9 +116,7 @@ impl Meter {
         match (route, response.status()) {
             (Some(Route::Authorize), StatusCode::OK) => self.authorized.inc(),
             (route, status) => {
-                self.requests
-                    .with_label_values(&[route.map_or("other", Route::path), status.as_str()])
-                    .inc();
+                self.requests.with_label_values(&[route.map_or("other", Route::path), status.as_str()]).inc();
             }
         }
         response

@@ -27,3 +27,4 @@ mod rule_table;
 mod scene;
 mod serving;
 mod slapd;
+mod webhook;
