@@ -204,12 +204,7 @@ impl Metrics {
             registry: registry.clone(),
         };
         let build = keep.gauges("build_info", "The running build", &["version", "commit"])?;
-        build
-            .with_label_values(&[
-                env!("CARGO_PKG_VERSION"),
-                option_env!("BAILIWICK_COMMIT").unwrap_or("unknown"),
-            ])
-            .set(1);
+        build.with_label_values(&[super::build::VERSION, super::build::COMMIT]).set(1);
         registry.register(Box::new(prometheus::process_collector::ProcessCollector::for_self()))?;
         Ok(metrics)
     }

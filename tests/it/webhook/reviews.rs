@@ -37,10 +37,10 @@ fn rows() -> Vec<(&'static str, Value, Value)> {
             json!({"allowed": false}),
         ),
         (
-            "everything there is, as `kubectl auth can-i '*' '*'` asks",
+            "everything there is, as `kubectl auth can-i '*' '*'` asks; the first Deny by name is the guard",
             json!({"resourceAttributes": {"verb": "*", "group": "*", "version": "*", "resource": "*"},
                 "user": "alice", "groups": groups}),
-            json!({"allowed": false, "denied": true, "reason": "GZ-1042 secrets of payments are kept elsewhere"}),
+            json!({"allowed": false, "denied": true, "reason": "impersonating this identity is not permitted"}),
         ),
         (
             "a path",
