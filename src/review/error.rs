@@ -68,7 +68,7 @@ pub enum Problem {
     /// Neither kind of attributes.
     #[error("neither resourceAttributes nor nonResourceAttributes is set")]
     NoAttributes,
-    /// More requirements than [`MAX_REQUIREMENTS`]; only of what people write by hand, since they are dropped otherwise.
+    /// More requirements than [`MAX_REQUIREMENTS`].
     #[error("more than {MAX_REQUIREMENTS} requirements")]
     TooManyRequirements,
     /// More values than [`MAX_VALUES`].

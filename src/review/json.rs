@@ -20,7 +20,6 @@ pub(super) struct Context {
     depth: Cell<usize>,
     requirements: Cell<usize>,
     values: Cell<usize>,
-    requirement_values: Cell<usize>,
     problem: RefCell<Option<Problem>>,
     steps: RefCell<Vec<Step>>,
 }
@@ -72,9 +71,6 @@ pub(super) struct Text;
 /// A list of strings; `None` where it is `null`.
 pub(super) struct Texts;
 
-/// The values of a requirement; `None` where there are too many to be kept.
-pub(super) struct RequirementValues;
-
 /// Any value, of which only depth and keys are looked at.
 pub(super) struct Anything;
 
@@ -109,19 +105,9 @@ impl Context {
         }
     }
 
-    /// Counts a requirement of a selector, and says whether it may be kept.
-    pub(super) fn keeps_requirement<E: Error>(&self) -> Result<bool, E> {
-        self.keeps(&self.requirements, MAX_REQUIREMENTS, Problem::TooManyRequirements)
-    }
-
-    /// Counts up to a bound, and says whether it is kept to. Whoever can ask an API server can make a selector long: were
-    /// that refused, it would be a way around every Deny. What a person wrote by hand is told.
-    fn keeps<E: Error>(&self, counter: &Cell<usize>, most: usize, problem: Problem) -> Result<bool, E> {
-        counter.set(counter.get() + 1);
-        match counter.get() > most {
-            true if self.by_hand => Err(self.fail(problem)),
-            over => Ok(!over),
-        }
+    /// Counts a requirement of a selector.
+    pub(super) fn count_requirement<E: Error>(&self) -> Result<(), E> {
+        self.count(&self.requirements, MAX_REQUIREMENTS, Problem::TooManyRequirements)
     }
 
     fn count<E: Error>(&self, counter: &Cell<usize>, most: usize, problem: Problem) -> Result<(), E> {
@@ -200,30 +186,6 @@ impl<'de> Shape<'de> for Texts {
             texts.push(text);
         }
         Ok(Some(texts))
-    }
-}
-
-impl<'de> Shape<'de> for RequirementValues {
-    type Value = Option<Vec<String>>;
-    const EXPECTED: &'static str = Texts::EXPECTED;
-
-    fn null(self) -> Result<Self::Value, Problem> {
-        Ok(Some(Vec::new()))
-    }
-
-    fn list<A: SeqAccess<'de>>(self, context: &Context, mut items: A) -> Result<Self::Value, A::Error> {
-        let mut values = Some(Vec::new());
-        let mut index = 0;
-        while let Some(value) = context.item(&mut items, index, Item)? {
-            index += 1;
-            if !context.keeps(&context.requirement_values, MAX_VALUES, Problem::TooManyValues)? {
-                values = None;
-            }
-            if let Some(values) = &mut values {
-                values.push(value);
-            }
-        }
-        Ok(values)
     }
 }
 

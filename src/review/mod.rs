@@ -19,9 +19,8 @@ pub use write::{MAX_EVALUATION_ERROR_CHARS, MAX_REASON_CHARS, write};
 pub const MAX_DEPTH: usize = 32;
 
 /// How many requirements the selectors of a review may have together; a review costs an API server's client nothing, and
-/// each requirement is looked at (kubernetes/kubernetes#141457). More are dropped: without them the request is broader.
+/// each requirement is looked at (kubernetes/kubernetes#141457).
 pub const MAX_REQUIREMENTS: usize = 1_000;
 
-/// How many values a review may have together, groups and values of `extra`; and as many in the requirements of its
-/// selectors, where the requirement that has more is dropped.
+/// How many values a review may have together: groups, values of `extra`, values of requirements.
 pub const MAX_VALUES: usize = 100_000;

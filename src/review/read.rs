@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use serde::de::{DeserializeSeed, MapAccess, SeqAccess};
 
 use super::error::{Problem, ReviewError, quoted};
-use super::json::{Anything, Context, Fields, Reader, RequirementValues, Shape, Text, Texts};
+use super::json::{Anything, Context, Fields, Reader, Shape, Text, Texts};
 use crate::model::{Action, NonResourceAction, Operator, Request, Requirement, ResourceAction, Subject};
 
 /// A SubjectAccessReview, read.
@@ -31,7 +31,7 @@ pub enum Version {
 ///
 /// Fields have exactly Kubernetes' names; unknown ones are tolerated, because new versions of Kubernetes add some, but no
 /// key may occur twice, in unknown objects neither. `null` is the same as an absent field, except in lists. `metadata`
-/// and `status` are not looked at. Requirements of selectors that cannot be understood or are too many are dropped, and `rawSelector` is
+/// and `status` are not looked at. Requirements of selectors that cannot be understood are dropped, and `rawSelector` is
 /// never looked at: selectors only narrow a request, so that the request without them is the broader one. Keys of `extra`
 /// are folded to lower case, and the values of keys that then are the same are all kept.
 ///
@@ -316,9 +316,8 @@ impl<'de> Shape<'de> for Requirements {
         let mut requirements = Vec::new();
         let mut index = 0;
         while let Some(requirement) = context.item(&mut items, index, RequirementShape)? {
-            if context.keeps_requirement()? {
-                requirements.extend(requirement);
-            }
+            context.count_requirement()?;
+            requirements.extend(requirement);
             index += 1;
         }
         Ok(requirements)
@@ -333,25 +332,23 @@ impl<'de> Shape<'de> for RequirementShape {
     const EXPECTED: &'static str = "a requirement";
 
     fn object<A: MapAccess<'de>>(self, mut fields: Fields<'_, 'de, A>) -> Result<Self::Value, A::Error> {
-        let (mut name, mut operator, mut values) = (String::new(), String::new(), Some(Vec::new()));
+        let (mut name, mut operator, mut values) = (String::new(), String::new(), Vec::new());
         while let Some(key) = fields.next()? {
             match key.as_ref() {
                 "key" => name = fields.value(&key, Text)?,
                 "operator" => operator = fields.value(&key, Text)?,
-                "values" => values = fields.value(&key, RequirementValues)?,
+                "values" => values = fields.value(&key, Texts)?.unwrap_or_default(),
                 _ => fields.unknown(&key)?,
             }
         }
-        let values = values.filter(|values| values.is_empty() != matches!(operator.as_str(), "In" | "NotIn"));
-        let operator = match operator.as_str() {
-            "In" => Some(Operator::In),
-            "NotIn" => Some(Operator::NotIn),
-            "Exists" => Some(Operator::Exists),
-            "DoesNotExist" => Some(Operator::DoesNotExist),
+        let requirement = match (operator.as_str(), values.is_empty()) {
+            ("In", false) => Some(Operator::In),
+            ("NotIn", false) => Some(Operator::NotIn),
+            ("Exists", true) => Some(Operator::Exists),
+            ("DoesNotExist", true) => Some(Operator::DoesNotExist),
             _ => None,
-        };
-        let requirement =
-            operator.zip(values).map(|(operator, values)| Requirement { key: name, operator, values });
+        }
+        .map(|operator| Requirement { key: name, operator, values });
         if requirement.is_none() && fields.context.is_by_hand() {
             return Err(fields.context.fail(Problem::NotARequirement));
         }
