@@ -2,8 +2,9 @@
 
 use super::*;
 
-/// Every way in which facts are made invalid.
 pub(super) type Invalidate = fn(&FactsCache<()>);
+
+/// Every way in which facts are made invalid.
 pub(super) const INVALIDATIONS: [(&str, Invalidate); 4] = [
     ("user", |cache| {
         cache.invalidate_user("alice");
