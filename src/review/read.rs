@@ -33,7 +33,8 @@ pub enum Version {
 /// key may occur twice, in unknown objects neither. `null` is the same as an absent field, except in lists. `metadata`
 /// and `status` are not looked at. Requirements of selectors that cannot be understood are dropped, and `rawSelector` is
 /// never looked at: selectors only narrow a request, so that the request without them is the broader one. Keys of `extra`
-/// are folded to lower case, and the values of keys that then are the same are all kept.
+/// are kept byte for byte: an API server folds the headers that they come from *before* it undoes their percent-encoding,
+/// so that a capital in a key is one that somebody put there on purpose.
 ///
 /// # Errors
 /// Where the body is anything but one such review. See [`Problem`].
@@ -219,7 +220,7 @@ impl<'de> Shape<'de> for Extra {
         let mut extra = BTreeMap::<String, Vec<String>>::new();
         while let Some(key) = fields.next()? {
             let values = fields.value(&key, Texts)?.unwrap_or_default();
-            extra.entry(key.to_lowercase()).or_default().extend(values);
+            extra.insert(key.into_owned(), values);
         }
         Ok(extra)
     }

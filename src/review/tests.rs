@@ -140,11 +140,12 @@ fn odd_user_names_are_read_as_they_are() {
 }
 
 #[test]
-fn keys_of_extra_that_differ_by_case_are_one_key_with_all_the_values() {
-    let spec = r#"{"extra":{"Example.org/IP":["a"],"other":["x"],"example.org/ip":["b","a"]},"nonResourceAttributes":{}}"#;
+fn keys_of_extra_are_kept_byte_for_byte() {
+    // `Impersonate-Extra-%45xample.org%2Fip` arrives as the first of these, past a guard of the second.
+    let spec = r#"{"extra":{"Example.org/ip":["a"],"example.org/ip":["b"]},"nonResourceAttributes":{}}"#;
     assert_eq!(
         request(spec).subject.extra,
-        [(text("example.org/ip"), texts(&["a", "b", "a"])), (text("other"), texts(&["x"]))].into()
+        [(text("Example.org/ip"), texts(&["a"])), (text("example.org/ip"), texts(&["b"]))].into()
     );
 }
 
