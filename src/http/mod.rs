@@ -27,6 +27,10 @@ pub use webhook::{Webhook, WebhookSettings, webhook};
 pub trait Service: Send + Sync + 'static {
     /// Answers one review, within the deadline.
     fn review(&self, request: Request, cluster: Option<Arc<str>>) -> impl Future<Output = Reply>;
+    /// Whether the subject is exempt: the control plane, which is answered however many others ask.
+    fn is_exempt(&self, _request: &Request) -> bool {
+        false
+    }
     /// The answer where the fault is ours.
     fn fault(&self, fault: Fault) -> Reply;
     /// Decides one request with a full trace, and leaves no other trace of it.
@@ -42,6 +46,10 @@ pub trait Service: Send + Sync + 'static {
 impl Service for Authorizer {
     async fn review(&self, request: Request, cluster: Option<Arc<str>>) -> Reply {
         self.review(request, cluster).await
+    }
+
+    fn is_exempt(&self, request: &Request) -> bool {
+        self.is_exempt(request)
     }
 
     fn fault(&self, fault: Fault) -> Reply {
