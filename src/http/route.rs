@@ -5,10 +5,9 @@ use actix_web::guard;
 use actix_web::http::{Method, StatusCode};
 use actix_web::web;
 use actix_web::{HttpRequest, HttpResponse};
-use prometheus::{IntCounter, IntCounterVec, IntGauge};
 
 use super::failure::Failure;
-use crate::telemetry::Metrics;
+use crate::telemetry::{IntCounter, IntCounterVec, IntGauge, Metrics};
 
 /// How long the name of a cluster in a path may be, in characters.
 pub(super) const MAX_CLUSTER_CHARS: usize = 253;

@@ -7,4 +7,4 @@ mod metrics;
 
 pub use metrics::{DirectoryMetrics, Metrics, Stage};
 /// Handles of metrics, for the modules that keep them: `prometheus` itself is used by this module alone.
-pub use prometheus::{IntCounter, IntGauge};
+pub use prometheus::{IntCounter, IntCounterVec, IntGauge};
