@@ -7,8 +7,7 @@ use actix_web::http::header::AUTHORIZATION;
 
 use super::TokenFile;
 use super::failure::Failure;
-use crate::server;
-use crate::tls::{ClientCertificate, SubjectAltNames};
+use crate::server::{self, ClientCertificate, SubjectAltNames};
 
 /// Who may ask for reviews: `server.clients`.
 #[derive(Debug, Clone)]

@@ -24,7 +24,8 @@ use std::time::Duration;
 use actix_web::HttpMessage;
 use tokio::sync::watch;
 
-use crate::tls::{ClientCertificate, ServerContext};
+use crate::tls::ServerContext;
+pub use crate::tls::{ClientCertificate, SubjectAltNames};
 
 /// The most connections to a listener unless it says otherwise; an API server needs a few.
 pub const DEFAULT_MAX_CONNECTIONS: usize = 4096;
