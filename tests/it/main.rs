@@ -14,6 +14,7 @@
 
 mod corpora;
 mod corpora_shape;
+mod decide_cost;
 mod deciding;
 mod diagnostics;
 mod directory;
@@ -27,3 +28,4 @@ mod rule_table;
 mod scene;
 mod serving;
 mod slapd;
+mod world;
