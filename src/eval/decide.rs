@@ -11,7 +11,7 @@ use super::trace::Trace;
 use super::truth::{Truth, Unknown};
 use crate::model::{Circumstances, Decision, Outcome, Request};
 use crate::policy::ast::{Effect, Enforcement};
-use crate::policy::{Driver, PolicySet, Section, covers, overlaps};
+use crate::policy::{Accepted, Drivers, PolicySet, covers, overlaps};
 
 /// A decision with everything that led to it.
 #[must_use]
@@ -114,14 +114,19 @@ pub fn is_exempt(set: &PolicySet, request: &Request) -> bool {
 /// Where the candidates of a request are looked for: the slots that name its subject.
 pub(super) fn drivers<'a>(
     bound: &'a Bound,
-    request: &'a Request,
+    request: &Request,
     lens: Lens<'a>,
-) -> impl Iterator<Item = Driver<'a>> {
+    accepted: &Accepted<'a>,
+) -> Drivers<'a> {
     let index = bound.set().index();
-    std::iter::once(index.everyone())
-        .chain(index.user(&request.subject.user))
-        .chain(request.subject.groups.iter().filter_map(|group| index.group(group)))
-        .chain(bound.directory_driver(lens))
+    let mut drivers = Drivers::new();
+    drivers.push(index.everyone());
+    drivers.extend(index.user(&request.subject.user));
+    if accepted.meets(index.any_group()) {
+        drivers.extend(request.subject.groups.iter().filter_map(|group| index.group(group)));
+    }
+    drivers.extend(bound.directory_driver(lens));
+    drivers
 }
 
 /// Whether the rule in a slot speaks of the request.
@@ -147,21 +152,23 @@ struct Tally {
 
 impl Tally {
     fn add<T: Trace>(&mut self, scene: Scene<'_>, enforcement: Enforcement, view: View<'_>, trace: &mut T) {
-        let index = scene.bound.set().index();
-        for effect in [Effect::Deny, Effect::Allow] {
-            let accepted = index.accepted(Section { enforcement, effect }, &scene.request.action);
-            let (lens, last_known) = (view.lens(), view.last_known());
-            if T::ON {
-                // Everything that speaks of the request, also where the subject is another: explanations want it.
-                for slot in accepted.all() {
+        let action = &scene.request.action;
+        let accepted = scene.bound.set().index().accepted(enforcement, action);
+        let (lens, last_known) = (view.lens(), view.last_known());
+        let effects = [Effect::Deny, Effect::Allow];
+        if T::ON {
+            // Everything that speaks of the request, also where the subject is another: explanations want it.
+            for effect in effects {
+                for slot in accepted.all(effect) {
                     self.examine(scene, slot, effect, lens, last_known, trace);
                 }
-                continue;
             }
-            for driver in drivers(scene.bound, scene.request, lens) {
-                for slot in accepted.candidates(driver) {
-                    self.examine(scene, slot, effect, lens, last_known, trace);
-                }
+            return;
+        }
+        let drivers = drivers(scene.bound, scene.request, lens, &accepted);
+        for effect in effects {
+            for slot in accepted.candidates(effect, &drivers) {
+                self.examine(scene, slot, effect, lens, last_known, trace);
             }
         }
     }
@@ -200,8 +207,8 @@ impl Tally {
         }
     }
 
-    /// Whether a policy was found true or unknown already, by another of its rules or by another of the subject's names:
-    /// its truth is the same for each of them.
+    /// Whether a policy was found true or unknown already, by another of its rules: its truth is the same for each of
+    /// them.
     fn is_settled(&self, id: u32, effect: Effect) -> bool {
         let applied = match effect {
             Effect::Deny => &self.deny,

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::truth::{Truth, Unknown};
 use crate::model::{EntityId, Facts, GroupNames, Person, Resolved};
 use crate::policy::ast::GroupRef;
-use crate::policy::{Driver, GroupRefId, PolicySet, SparseSet};
+use crate::policy::{GroupRefId, PolicySet, SparseSet};
 
 /// A policy set whose directory groups are bound to identities.
 #[derive(Debug)]
@@ -92,7 +92,7 @@ impl Bound {
                 },
             };
             unresolved.push(!resolved);
-            if let (false, Some(Driver(slots))) = (resolved, set.index().directory_group(id)) {
+            if let (false, Some(slots)) = (resolved, set.index().directory_group(id)) {
                 unresolved_slots.extend(slots.slots());
             }
         }
@@ -125,7 +125,7 @@ impl Bound {
         groups.dedup();
         let mut slots: Vec<u32> = Vec::new();
         for group in &groups {
-            if let Some(Driver(named)) = self.set.index().directory_group(*group) {
+            if let Some(named) = self.set.index().directory_group(*group) {
                 slots.extend(named.slots());
             }
         }
@@ -174,10 +174,10 @@ impl Bound {
     }
 
     /// Where the candidates among the directory's groups are to be looked for.
-    pub(super) fn directory_driver<'a>(&'a self, lens: Lens<'a>) -> Option<Driver<'a>> {
+    pub(super) fn directory_driver<'a>(&'a self, lens: Lens<'a>) -> Option<&'a SparseSet> {
         match lens {
             Lens::Empty => None,
-            Lens::Known(prepared) if prepared.is_complete() => Some(Driver(&prepared.slots)),
+            Lens::Known(prepared) if prepared.is_complete() => Some(&prepared.slots),
             Lens::Known(_) | Lens::Unknown(_) => Some(self.set.index().any_directory_group()),
         }
     }

@@ -9,7 +9,6 @@ use super::policy::source_address;
 use super::settings::Settings;
 use super::truth::Unknown;
 use crate::model::{Circumstances, Request};
-use crate::policy::Section;
 use crate::policy::ast::{Effect, Enforcement};
 
 /// What a decision will need.
@@ -40,16 +39,13 @@ pub fn plan(bound: &Bound, settings: &Settings, request: &Request, is_directory_
 
 fn needs_directory(bound: &Bound, request: &Request) -> bool {
     let set = bound.set();
-    let anybody = Lens::Unknown(Unknown::Directory);
+    let accepted = set.index().accepted(Enforcement::Enforce, &request.action);
+    let drivers = drivers(bound, request, Lens::Unknown(Unknown::Directory), &accepted);
     [Effect::Deny, Effect::Allow].into_iter().any(|effect| {
-        let section = Section { enforcement: Enforcement::Enforce, effect };
-        let accepted = set.index().accepted(section, &request.action);
-        drivers(bound, request, anybody).any(|driver| {
-            accepted.candidates(driver).any(|slot| {
-                let place = set.slots().get(slot as usize);
-                let policy = place.and_then(|place| set.policies().get(place.policy as usize));
-                policy.is_some_and(|policy| policy.needs_directory) && speaks_of(set, slot, effect, request)
-            })
+        accepted.candidates(effect, &drivers).any(|slot| {
+            let place = set.slots().get(slot as usize);
+            let policy = place.and_then(|place| set.policies().get(place.policy as usize));
+            policy.is_some_and(|policy| policy.needs_directory) && speaks_of(set, slot, effect, request)
         })
     })
 }

@@ -2,17 +2,17 @@
 //!
 //! Every rule of every policy is a *slot*. For each dimension of a request (who, verb, API group, resource, namespace, or
 //! path) the index has, for each value that some rule names, the set of the slots that accept it. The candidates of a
-//! request are the intersection of these sets, driven from the subject's: its cost follows the slots that name the
-//! subject, not the number of policies. The index may answer too many slots, never too few: each candidate's rule is
-//! checked in full afterwards.
+//! request are the intersection of these sets ([`super::candidates`]). The index may answer too many slots, never too few:
+//! each candidate's rule is checked in full afterwards.
 
 use std::collections::HashMap;
 
 use super::ast::{Effect, Enforcement, Name, NamespacePattern, PathPattern, ResourcePattern, Rule};
+use super::candidates::{Accepted, Accepts, Blocks, Dimensions, MOST_SETS};
 use super::pattern::Pattern;
-use super::rules::{may_be_connect, spans_many};
+use super::rules::{is_get_or_create, may_be_connect, spans_many};
 use super::set::{GroupRefId, Policy, Slot, Term};
-use super::sparse::{Bits, SparseSet};
+use super::sparse::SparseSet;
 use crate::model::{Action, NonResourceAction, ResourceAction};
 
 /// A hash map keyed by names that a requester may choose: seeded hashing, so that nobody can make it slow.
@@ -20,15 +20,6 @@ pub type Map<V> = HashMap<Box<str>, V, foldhash::fast::RandomState>;
 
 /// By what a name begins with, for each length of beginning (in bytes) that occurs.
 type ByPrefix<V> = Vec<(usize, Map<V>)>;
-
-/// A part of the policies that is searched on its own.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Section {
-    /// Enforced, or shadow.
-    pub enforcement: Enforcement,
-    /// Allow, or Deny.
-    pub effect: Effect,
-}
 
 /// The index of one policy set.
 #[derive(Debug, Default)]
@@ -42,19 +33,13 @@ pub struct Index {
     paths: Paths,
 }
 
-/// A range of blocks of 64 slots.
-#[derive(Debug, Clone, Copy, Default)]
-struct Blocks {
-    start: u32,
-    end: u32,
-}
-
 /// The subject dimension.
 #[derive(Debug, Default)]
 struct Subjects {
     everyone: SparseSet,
     users: Map<SparseSet>,
     groups: Map<SparseSet>,
+    any_group: SparseSet,
     directory: Box<[SparseSet]>,
     any_directory: SparseSet,
 }
@@ -96,29 +81,6 @@ struct Paths {
     by_prefix: ByPrefix<SparseSet>,
 }
 
-/// Where the candidates of one request are looked for: one value of the subject dimension.
-#[derive(Debug, Clone, Copy)]
-pub struct Driver<'a>(pub &'a SparseSet);
-
-/// How many sets a union of one dimension has at most; where more would be needed the dimension does not narrow.
-const MOST_SETS: usize = 6;
-
-/// The slots that accept one value of one dimension.
-#[derive(Debug, Clone, Copy)]
-enum Accepts<'a> {
-    /// All of them: the dimension does not narrow.
-    All,
-    /// The union of the first `len` of these.
-    Union { sets: [&'a SparseSet; MOST_SETS], len: usize },
-}
-
-/// What is accepted in every dimension but the subject's, in one section.
-#[derive(Debug, Clone, Copy)]
-pub struct Accepted<'a> {
-    blocks: Blocks,
-    dimensions: [Accepts<'a>; 4],
-}
-
 impl Index {
     /// The index of these slots; `policies` and `slots` as they stand in the policy set.
     #[must_use]
@@ -138,97 +100,91 @@ impl Index {
 
     /// The slots that name everyone, for any request.
     #[must_use]
-    pub fn everyone(&self) -> Driver<'_> {
-        Driver(&self.subjects.everyone)
+    pub fn everyone(&self) -> &SparseSet {
+        &self.subjects.everyone
     }
 
     /// The slots that name this user.
     #[must_use]
-    pub fn user(&self, name: &str) -> Option<Driver<'_>> {
-        self.subjects.users.get(name).map(Driver)
+    pub fn user(&self, name: &str) -> Option<&SparseSet> {
+        self.subjects.users.get(name)
     }
 
     /// The slots that name this asserted group.
     #[must_use]
-    pub fn group(&self, name: &str) -> Option<Driver<'_>> {
-        self.subjects.groups.get(name).map(Driver)
+    pub fn group(&self, name: &str) -> Option<&SparseSet> {
+        self.subjects.groups.get(name)
+    }
+
+    /// The slots that name any asserted group: where none of them is a candidate, the subject's need not be looked up.
+    #[must_use]
+    pub fn any_group(&self) -> &SparseSet {
+        &self.subjects.any_group
     }
 
     /// The slots that name this group of the directory.
     #[must_use]
-    pub fn directory_group(&self, group: GroupRefId) -> Option<Driver<'_>> {
-        self.subjects.directory.get(group.0 as usize).map(Driver)
+    pub fn directory_group(&self, group: GroupRefId) -> Option<&SparseSet> {
+        self.subjects.directory.get(group.0 as usize)
     }
 
     /// The slots that name any group of the directory: the candidates where the person's groups are not known.
     #[must_use]
-    pub fn any_directory_group(&self) -> Driver<'_> {
-        Driver(&self.subjects.any_directory)
+    pub fn any_directory_group(&self) -> &SparseSet {
+        &self.subjects.any_directory
     }
 
-    /// What the rules of a section must accept to speak of this action.
+    /// What the rules of the enforced or of the shadow policies must accept to speak of this action.
     #[must_use]
-    pub fn accepted<'a>(&'a self, section: Section, action: &Action) -> Accepted<'a> {
-        let deny = section.effect == Effect::Deny;
-        let (blocks, dimensions) = match action {
-            Action::Resource(action) => (
-                self.blocks(section, false),
-                [
-                    self.resources.accepts(action, deny),
-                    self.namespaces.accepts(action, deny),
-                    self.accepts_verb(&action.verb, deny, may_be_connect(action)),
-                    self.groups.accepts(&action.group, deny),
-                ],
-            ),
-            Action::NonResource(action) => (
-                self.blocks(section, true),
-                [
-                    self.paths.accepts(action, deny),
-                    self.accepts_verb(&action.verb, deny, false),
-                    Accepts::All,
-                    Accepts::All,
-                ],
-            ),
-        };
-        Accepted { blocks, dimensions }
+    pub fn accepted<'a>(&'a self, enforcement: Enforcement, action: &Action) -> Accepted<'a> {
+        let non_resource = matches!(action, Action::NonResource(_));
+        let blocks = |effect| self.blocks(enforcement, non_resource, effect);
+        let allow = self.dimensions(action, false);
+        let deny = if stands_for_more(action) { self.dimensions(action, true) } else { allow };
+        Accepted { deny: (blocks(Effect::Deny), deny), allow: (blocks(Effect::Allow), allow) }
     }
 
-    fn blocks(&self, section: Section, non_resource: bool) -> Blocks {
-        self.sections
-            .get(section_number(section.enforcement, non_resource, section.effect))
-            .copied()
-            .unwrap_or_default()
+    /// The dimension that selects best comes first.
+    fn dimensions<'a>(&'a self, action: &Action, deny: bool) -> Dimensions<'a> {
+        match action {
+            Action::Resource(action) => [
+                self.namespaces.accepts(action, deny),
+                self.resources.accepts(action, deny),
+                self.accepts_verb(&action.verb, deny, may_be_connect(action)),
+                self.groups.accepts(&action.group, deny),
+            ],
+            Action::NonResource(action) => [
+                self.paths.accepts(action, deny),
+                self.accepts_verb(&action.verb, deny, false),
+                Accepts::All,
+                Accepts::All,
+            ],
+        }
+    }
+
+    fn blocks(&self, enforcement: Enforcement, non_resource: bool, effect: Effect) -> Blocks {
+        self.sections.get(section_number(enforcement, non_resource, effect)).copied().unwrap_or_default()
     }
 
     fn accepts_verb<'a>(&'a self, verb: &str, deny: bool, connect: bool) -> Accepts<'a> {
-        if deny && connect && matches!(verb, "get" | "create") {
+        if deny && connect && is_get_or_create(verb) {
             return Accepts::union(&[self.verbs.of("get"), self.verbs.of("create")]);
         }
         self.verbs.accepts(verb, deny)
     }
 }
 
-impl<'a> Accepted<'a> {
-    /// The candidates among a driver's slots, in order.
-    pub fn candidates(self, driver: Driver<'a>) -> impl Iterator<Item = u32> + 'a {
-        driver.0.blocks(self.blocks.start, self.blocks.end).flat_map(move |(block, word)| {
-            let mut word = word;
-            for dimension in &self.dimensions {
-                if word == 0 {
-                    break;
-                }
-                word &= dimension.word(block);
-            }
-            Bits(word).map(move |bit| block * 64 + bit)
-        })
-    }
-
-    /// All slots of the section that accept the action, whoever asks.
-    pub fn all(self) -> impl Iterator<Item = u32> + 'a {
-        (self.blocks.start..self.blocks.end).flat_map(move |block| {
-            let word = self.dimensions.iter().fold(u64::MAX, |word, dimension| word & dimension.word(block));
-            Bits(word).map(move |bit| block * 64 + bit)
-        })
+/// Whether a Deny may overlap the action in a dimension in which an Allow does not cover it: where this is false, either
+/// effect accepts the same.
+fn stands_for_more(action: &Action) -> bool {
+    match action {
+        Action::Resource(action) => {
+            let ResourceAction { verb, group, resource, subresource, namespace, .. } = action;
+            [verb, group, resource, subresource, namespace].into_iter().any(|value| value == "*")
+                || (namespace.is_empty() && spans_many(verb))
+                || (is_get_or_create(verb) && may_be_connect(action))
+        }
+        Action::NonResource(NonResourceAction { verb, path }) => verb == "*" || path == "*",
     }
 }
 
@@ -244,14 +200,6 @@ impl<'a> Accepts<'a> {
         }
         Self::Union { sets: all, len: sets.len() }
     }
-
-    #[inline]
-    fn word(&self, block: u32) -> u64 {
-        match self {
-            Self::All => u64::MAX,
-            Self::Union { sets, len } => sets.iter().take(*len).fold(0, |word, set| word | set.word(block)),
-        }
-    }
 }
 
 impl NameSets {
@@ -260,7 +208,7 @@ impl NameSets {
     }
 
     fn accepts(&self, name: &str, deny: bool) -> Accepts<'_> {
-        if deny && name == "*" { Accepts::All } else { Accepts::union(&[self.of(name)]) }
+        if deny && name == "*" { Accepts::All } else { Accepts::One(self.of(name)) }
     }
 }
 
@@ -271,8 +219,8 @@ impl Resources {
         }
         let by_subresource = self.by_resource.get(action.resource.as_str()).unwrap_or(&self.any_resource);
         match by_subresource.exact.get(action.subresource.as_str()) {
-            Some(set) => Accepts::union(&[set]),
-            None => Accepts::union(&[self.any_resource.of(&action.subresource)]),
+            Some(set) => Accepts::One(set),
+            None => Accepts::One(self.any_resource.of(&action.subresource)),
         }
     }
 }
@@ -284,7 +232,7 @@ impl Namespaces {
             return Accepts::All;
         }
         if namespace.is_empty() {
-            return Accepts::union(&[&self.cluster_wide]);
+            return Accepts::One(&self.cluster_wide);
         }
         let mut sets = [&self.any; MOST_SETS];
         let mut len = 1;
@@ -446,6 +394,7 @@ impl Build {
 
     fn finish(self, policies: &[Policy], slots: &[Slot]) -> Index {
         let any_directory = SparseSet::new(self.directory.iter().flatten().copied().collect());
+        let any_group = SparseSet::new(self.groups.values().flatten().copied().collect());
         let by_subresource = self.by_subresource;
         let any_resource = self.any_resource;
         let with_any = |mut slots: Vec<u32>, subresource: &str| {
@@ -487,6 +436,7 @@ impl Build {
                 everyone: SparseSet::new(self.everyone),
                 users: with(self.users, &[]),
                 groups: with(self.groups, &[]),
+                any_group,
                 directory: self.directory.into_iter().map(SparseSet::new).collect(),
                 any_directory,
             },

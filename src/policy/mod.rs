@@ -1,6 +1,7 @@
 //! Policy documents: from text to a compiled, indexed, immutable policy set.
 
 pub mod ast;
+mod candidates;
 mod check;
 mod guards;
 mod index;
@@ -11,7 +12,8 @@ mod set;
 mod settings;
 mod sparse;
 
-pub use index::{Accepted, Driver, Index, Section};
+pub use candidates::{Accepted, Drivers};
+pub use index::Index;
 pub use load::{API_VERSION, load};
 pub use pattern::{Pattern, PatternError};
 pub use rules::{Scopes, covers, overlaps};

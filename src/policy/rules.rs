@@ -165,7 +165,7 @@ pub(super) fn spans_many(verb: &str) -> bool {
     matches!(verb, "list" | "watch" | "deletecollection" | "*")
 }
 
-fn is_get_or_create(verb: &str) -> bool {
+pub(super) fn is_get_or_create(verb: &str) -> bool {
     matches!(verb, "get" | "create")
 }
 

@@ -62,6 +62,13 @@ impl SparseSet {
         self.words.get(before as usize).copied().unwrap_or_default()
     }
 
+    /// Which blocks of a group of 64 have slots: one bit a block.
+    #[inline]
+    #[must_use]
+    pub fn summary(&self, group: u32) -> u64 {
+        self.summary.get(group as usize).copied().unwrap_or_default()
+    }
+
     /// The blocks below `end` and from `start` on that have slots, with their bits, in order.
     pub fn blocks(&self, start: u32, end: u32) -> impl Iterator<Item = (u32, u64)> + '_ {
         let groups = (start / 64)..end.div_ceil(64);

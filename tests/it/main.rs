@@ -14,6 +14,7 @@
 
 mod corpora;
 mod corpora_shape;
+mod decide_cost;
 mod deciding;
 mod diagnostics;
 mod directory;
@@ -28,3 +29,4 @@ mod scene;
 mod serving;
 mod slapd;
 mod webhook;
+mod world;
