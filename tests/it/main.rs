@@ -25,5 +25,6 @@ mod naive;
 mod render;
 mod rule_table;
 mod scene;
+mod service;
 mod serving;
 mod slapd;
