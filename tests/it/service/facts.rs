@@ -20,7 +20,8 @@ fn awkward_company() -> String {
     for uid in ["alice", "bob", "carl", "dora"] {
         ldif += &person(uid);
     }
-    ldif += &format!("dn: {eva}\nobjectClass: inetOrgPerson\nuid: eva\ncn: Éva, Müller (ops)\nsn: Müller\n\n");
+    ldif +=
+        &format!("dn: {eva}\nobjectClass: inetOrgPerson\nuid: eva\ncn: Éva, Müller (ops)\nsn: Müller\n\n");
     ldif += &group("g1", &[user_dn("alice")]);
     for level in 2..=4 {
         ldif += &group(&format!("g{level}"), &[group_dn(&format!("g{}", level - 1))]);
@@ -34,7 +35,9 @@ fn awkward_company() -> String {
     for branch in ["east", "west"] {
         ldif += &format!("dn: ou={branch},{GROUPS}\nobjectClass: organizationalUnit\nou: {branch}\n\n");
         let member = user_dn("carl");
-        ldif += &format!("dn: cn=twins,ou={branch},{GROUPS}\nobjectClass: groupOfNames\ncn: twins\nmember: {member}\n\n");
+        ldif += &format!(
+            "dn: cn=twins,ou={branch},{GROUPS}\nobjectClass: groupOfNames\ncn: twins\nmember: {member}\n\n"
+        );
     }
     ldif
 }
@@ -78,7 +81,8 @@ async fn awkward_directories_are_read_over_ldaps_and_start_tls() {
         let (status, verbose) = service.get("/readyz?verbose").await;
         assert!(status == 200 && verbose.contains("[-]group-names"), "{verbose}");
         let audited = site.audit();
-        let jobs: Vec<&Value> = audited.iter().filter(|line| line["resourceAttributes"]["resource"] == "jobs").collect();
+        let jobs: Vec<&Value> =
+            audited.iter().filter(|line| line["resourceAttributes"]["resource"] == "jobs").collect();
         assert!(jobs.iter().any(|line| line["cause"] == "undetermined"), "{jobs:?}");
     }
     assert!(!slapd.logged(&["STARTTLS"]).is_empty());
@@ -114,7 +118,12 @@ async fn a_change_is_seen_within_the_hard_life_of_a_fact() {
     let slapd = Slapd::start(&people, "");
     let site = Site::new(&[("all.yaml", &policies)]);
     let hard = Duration::from_secs(2);
-    site.configure(&directory(&slapd, Transport::Ldaps, PATIENT, "  cache: {softTTL: 1s, hardTTL: 2s, negativeTTL: 1s}"));
+    site.configure(&directory(
+        &slapd,
+        Transport::Ldaps,
+        PATIENT,
+        "  cache: {softTTL: 1s, hardTTL: 2s, negativeTTL: 1s}",
+    ));
     let service = Service::start(&site).await;
     assert_eq!(service.decides("alice", "get", "pods").await, Allow);
     assert_eq!(service.decides("bob", "get", "pods").await, Allow);
@@ -167,7 +176,9 @@ async fn an_expired_or_locked_account_is_refused() {
         assert_eq!(service.decides(user, "get", "pods").await, expected, "{user}");
     }
     let alice = user_dn("alice");
-    slapd.modify(&format!("dn: {alice}\nchangetype: modify\nadd: pwdAccountLockedTime\npwdAccountLockedTime: 000001010000Z\n"));
+    slapd.modify(&format!(
+        "dn: {alice}\nchangetype: modify\nadd: pwdAccountLockedTime\npwdAccountLockedTime: 000001010000Z\n"
+    ));
     assert_eq!(service.post("/purge", &Value::Null).await.0, 200);
     let answer = service.ask("alice", "get", "pods").await;
     assert_eq!(answer.decision, Deny, "{}", answer.reason);

@@ -187,7 +187,9 @@ impl Service {
             .unwrap();
         let log = Arc::<Mutex<Vec<String>>>::default();
         let (written, lines) = (Arc::clone(&log), BufReader::new(process.stderr.take().unwrap()).lines());
-        std::thread::spawn(move || lines.map_while(Result::ok).for_each(|line| written.lock().unwrap().push(line)));
+        std::thread::spawn(move || {
+            lines.map_while(Result::ok).for_each(|line| written.lock().unwrap().push(line))
+        });
         let mut service =
             Self { process, webhook: String::new(), admin: String::new(), client: site.client(), log };
         let until = Instant::now() + PATIENCE;
@@ -236,6 +238,12 @@ impl Service {
         answer.map_or_else(|error| (0, error.to_string()), read)
     }
 
+    /// Asks one of the guarded routes of the admin listener.
+    pub async fn get_guarded(&self, path: &str) -> (u16, String) {
+        let client = Client::plain().with_bearer_token(TOKEN).unwrap();
+        read(client.get(&format!("{}{path}", self.admin), Instant::now() + PATIENCE).await.unwrap())
+    }
+
     /// Posts to one of the guarded routes of the admin listener.
     pub async fn post(&self, path: &str, body: &Value) -> (u16, String) {
         let client = Client::plain().with_bearer_token(TOKEN).unwrap();
@@ -247,7 +255,9 @@ impl Service {
     /// The value of the metric of this name and these labels, as they are written; 0 where there is none.
     pub async fn metric(&self, name: &str) -> f64 {
         let (_, text) = self.get("/metrics").await;
-        let line = text.lines().find_map(|line| line.strip_prefix("bailiwick_")?.strip_prefix(name)?.strip_prefix(' '));
+        let line = text
+            .lines()
+            .find_map(|line| line.strip_prefix("bailiwick_")?.strip_prefix(name)?.strip_prefix(' '));
         line.map_or(0.0, |value| value.parse().unwrap())
     }
 
@@ -294,7 +304,8 @@ fn read(answer: https::Response) -> (u16, String) {
 
 /// Asks on an open connection; what is no decision is an error.
 pub async fn ask(connection: &mut Connection, spec: &Value, within: Duration) -> Result<Answer, String> {
-    let review = json!({"apiVersion": "authorization.k8s.io/v1", "kind": "SubjectAccessReview", "spec": spec});
+    let review =
+        json!({"apiVersion": "authorization.k8s.io/v1", "kind": "SubjectAccessReview", "spec": spec});
     let request = https::Request {
         method: hyper::Method::POST,
         target: "/authorize?timeout=30s".to_owned(),
@@ -303,7 +314,8 @@ pub async fn ask(connection: &mut Connection, spec: &Value, within: Duration) ->
     let answer =
         connection.send(request, Instant::now() + within).await.map_err(|error| error.to_string())?;
     let (status, body) = read(answer);
-    let status_of: Value = serde_json::from_str::<Value>(&body).map_err(|error| error.to_string())?["status"].take();
+    let status_of: Value =
+        serde_json::from_str::<Value>(&body).map_err(|error| error.to_string())?["status"].take();
     let is = |name: &str| status_of[name].as_bool().unwrap_or(false);
     let decision = match (status, is("allowed"), is("denied")) {
         (200, true, false) => Decision::Allow,

@@ -208,7 +208,8 @@ async fn outlive(outage: Outage) {
         Outage::Killed => slapd.restart(),
         Outage::Frozen => slapd.thaw(),
     }
-    let allowed_again = |sent: &Sent| sent.at > back && sent.resource == "pods" && sent.answer.decision == Decision::Allow;
+    let allowed_again =
+        |sent: &Sent| sent.at > back && sent.resource == "pods" && sent.answer.decision == Decision::Allow;
     eventually("it recovers", async || load.sent().iter().any(allowed_again)).await;
     let sent = load.end().await;
     assert_answers(&sent, gone, back);

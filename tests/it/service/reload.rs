@@ -25,7 +25,7 @@ async fn a_new_file_denies_and_a_broken_one_changes_nothing() {
     assert_eq!(decides().await, Allow);
     let deny = site.write("policies/deny.yaml", &deny_pods());
     eventually("the new file denies", async || decides().await == Deny).await;
-    let (_, listed) = service.post_get("/policies").await;
+    let (_, listed) = service.get_guarded("/policies").await;
     assert!(listed.contains("\"nobody\"") && listed.contains("deny.yaml"), "{listed}");
 
     // Without the broken file this would be an Allow.
@@ -42,10 +42,8 @@ async fn a_new_file_denies_and_a_broken_one_changes_nothing() {
 
     std::fs::remove_file(site.path("policies/broken.yaml")).unwrap();
     eventually("the folder as it is now", async || decides().await == Allow).await;
-    eventually("nothing is wrong", async || {
-        service.get("/readyz?verbose").await.1.contains("[+]policies")
-    })
-    .await;
+    eventually("nothing is wrong", async || service.get("/readyz?verbose").await.1.contains("[+]policies"))
+        .await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -74,6 +72,7 @@ async fn a_config_map_is_followed_through_its_links() {
     symlink("..two", folder.join("..data_tmp")).unwrap();
     std::fs::rename(folder.join("..data_tmp"), folder.join("..data")).unwrap();
     std::fs::remove_dir_all(folder.join("..one")).unwrap();
-    eventually("the swapped file denies", async || service.decides("alice", "get", "pods").await == Deny).await;
+    eventually("the swapped file denies", async || service.decides("alice", "get", "pods").await == Deny)
+        .await;
     assert!(service.metric("policy_reloads_total{result=\"failure\"}").await < 1.0);
 }
