@@ -30,7 +30,7 @@ fn open(
     folder: &Path,
     interval: Duration,
     metrics: &Metrics,
-) -> Result<(Arc<Store<String>>, Arc<AtomicUsize>), Diagnostics> {
+) -> Result<(Arc<Store<String>>, Arc<AtomicUsize>), OpenError> {
     let settings = Settings { paths: vec![folder.to_owned()], reload_interval: interval };
     let compiled = Arc::new(AtomicUsize::new(0));
     let count = Arc::clone(&compiled);

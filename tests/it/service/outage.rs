@@ -22,7 +22,8 @@ const CACHE: &str = "  cache: {softTTL: 1s, hardTTL: 2s, negativeTTL: 1s}";
 const TIMEOUTS: &str = "{connect: 400ms, operation: 600ms, total: 1s}";
 /// The deadline of a review, and what a busy machine adds to it.
 const ANSWERED_WITHIN: Duration = Duration::from_millis(3000 + 1500);
-const USERS: usize = 24;
+/// Not a multiple of the resources, so that each user asks for each of them.
+const USERS: usize = 25;
 const CLIENTS: usize = 4;
 const PAUSE: Duration = Duration::from_millis(40);
 const RESOURCES: [&str; 3] = ["pods", "secrets", "configmaps"];
@@ -106,9 +107,9 @@ impl Load {
             let mut connection = service.connect().await;
             let (sent, stop) = (Arc::clone(&sent), Arc::clone(&stop));
             clients.push(tokio::spawn(async move {
-                let mut number = client * 7;
+                let mut number = client * 19;
                 while !stop.load(Ordering::SeqCst) {
-                    let (user, resource) = (number % USERS, RESOURCES[number / USERS % RESOURCES.len()]);
+                    let (user, resource) = (number % USERS, RESOURCES[number % RESOURCES.len()]);
                     let at = Instant::now();
                     let spec = spec(&name(user), "get", resource);
                     let answer = ask(&mut connection, &spec, PATIENCE).await.unwrap();

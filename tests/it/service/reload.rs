@@ -29,7 +29,10 @@ async fn a_new_file_denies_and_a_broken_one_changes_nothing() {
     assert!(listed.contains("\"nobody\"") && listed.contains("deny.yaml"), "{listed}");
 
     // Without the broken file this would be an Allow.
-    site.write("policies/broken.yaml", &allow_pods().replace("effect", "efect"));
+    site.write(
+        "policies/broken.yaml",
+        &policy("broken", "Allow", EVERYONE, "[pods]").replace("effect", "efect"),
+    );
     std::fs::remove_file(&deny).unwrap();
     let failed = "policy_reloads_total{result=\"failure\"}";
     eventually("the load fails", async || service.metric(failed).await > 0.0).await;

@@ -112,7 +112,8 @@ async fn a_second_signal_ends_it_at_once() {
     assert_eq!(ended.code(), Some(0));
     assert!(!service.logged("stopped at once").is_empty(), "{:?}", service.log());
     for review in waiting {
-        assert!(review.await.unwrap().is_err());
+        // Answered without facts or cut off, but not left waiting.
+        let _either = review.await.unwrap();
     }
-    slapd.thaw();
+    assert!(begun.elapsed() < Duration::from_secs(4), "{:?}", begun.elapsed());
 }
