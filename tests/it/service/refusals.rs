@@ -138,6 +138,15 @@ fn files() -> Vec<Refusal> {
             ..missing()
         },
         Refusal { folder: |folder| remove(folder, "ca.pem"), says: &["ca.pem", "no such file"], ..missing() },
+        Refusal {
+            // A folder cannot be read by anybody, not even by root.
+            folder: |folder| {
+                remove(folder, "server.key");
+                std::fs::create_dir(folder.join("server.key")).unwrap();
+            },
+            says: &["server.key", "cannot be read"],
+            ..missing()
+        },
         Refusal { folder: |folder| remove(folder, "admin-token"), says: &["admin-token"], ..missing() },
         Refusal {
             folder: |folder| std::fs::remove_dir_all(folder.join("policies")).unwrap(),

@@ -5,9 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use super::fixture::{
-    PATIENCE, PATIENT, Service, Site, Transport, ask, directory, eventually, person, policy, spec,
-};
+use super::fixture::{PATIENCE, Service, Site, Transport, ask, directory, eventually, person, policy, spec};
 use crate::slapd::Slapd;
 
 const CLIENTS: usize = 4;
@@ -41,7 +39,8 @@ async fn waiting(service: &Service) -> Vec<tokio::task::JoinHandle<Result<(), St
         }));
     }
     eventually("all of them wait", async || {
-        service.metric("http_requests_in_flight").await >= IN_FLIGHT as f64
+        // And the one that asks for the metric.
+        service.metric("http_requests_in_flight").await > IN_FLIGHT as f64
     })
     .await;
     waiting
@@ -51,8 +50,10 @@ async fn waiting(service: &Service) -> Vec<tokio::task::JoinHandle<Result<(), St
 async fn a_stop_under_load_loses_no_accepted_request_and_no_audit_line() {
     let slapd = Slapd::start(&people(), "");
     let site = Site::new(&[("all.yaml", &allow_everybody())]);
-    let mut service = start(&site, &slapd, PATIENT, "3s").await;
+    let mut service = start(&site, &slapd, WAITS, "15s").await;
     service.ask("warm", "get", "pods").await;
+    slapd.freeze();
+    let waiting = waiting(&service).await;
     let answered = Arc::new(AtomicUsize::new(1));
     let clients: Vec<_> = (0..CLIENTS)
         .map(|_| {
@@ -68,8 +69,6 @@ async fn a_stop_under_load_loses_no_accepted_request_and_no_audit_line() {
         })
         .collect();
     eventually("they ask", async || answered.load(Ordering::SeqCst) > 20 * CLIENTS).await;
-    slapd.freeze();
-    let waiting = waiting(&service).await;
     service.signal("-TERM");
     eventually("it takes no more", async || {
         site.client().connect(&service.webhook, Instant::now() + PATIENCE).await.is_err()
