@@ -6,6 +6,7 @@ use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use super::*;
+use crate::document::Diagnostic;
 
 /// A "policy set" is the text of its files; one that contains `broken` does not compile.
 struct Fixture {

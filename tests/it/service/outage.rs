@@ -63,10 +63,10 @@ fn name(user: usize) -> String {
 /// The groups of a user: two thirds read, a quarter is suspended.
 fn groups(user: usize) -> Vec<&'static str> {
     let mut groups = Vec::new();
-    if user % 3 != 0 {
+    if !user.is_multiple_of(3) {
         groups.push("readers");
     }
-    if user % 4 == 0 {
+    if user.is_multiple_of(4) {
         groups.push("suspended");
     }
     groups
