@@ -71,7 +71,7 @@ pub fn main() -> ExitCode {
     match ended {
         Ok(exit) => exit.into(),
         Err(failure) => {
-            let _said = writeln!(std::io::stderr(), "error: {}", failure.message.trim_end());
+            let _said = writeln!(std::io::stderr(), "{}", failure.message.trim_end());
             failure.exit.into()
         }
     }

@@ -126,7 +126,7 @@ impl Found {
 
 fn connect(settings: Settings, handle: &Handle) -> Result<Arc<Directory>, Failure> {
     let metrics = Metrics::new().map_err(Failure::operational)?;
-    Directory::new(settings, &metrics, handle.clone()).map_err(Failure::invalid)
+    Ok(Directory::new(settings, &metrics, handle.clone())?)
 }
 
 /// An instant as people write it: RFC 3339.

@@ -13,12 +13,12 @@ use crate::cache::FactsCache;
 use crate::config::{ClientProof, Configuration, DirectoryKind};
 use crate::directory::embedded::{Access, EmbeddedDirectory};
 use crate::directory::ldif::Ldif;
-use crate::directory::{self, Bind, Directory};
+use crate::directory::{self, Bind, Directory, SettingsError, SettingsProblem};
 use crate::document::{Diagnostics, Source};
 use crate::http::{self, AdminSettings, Client, Clients, Credential, TokenFile, WebhookSettings};
 use crate::policy::PolicySet;
 use crate::server::Running;
-use crate::store::Store;
+use crate::store::{OpenError, Store};
 use crate::telemetry::Metrics;
 use crate::telemetry::audit::Audit;
 use crate::tls::{self, MinVersion, ServerContext};
@@ -58,7 +58,7 @@ impl Service {
             .map(|context| tls::watch(Arc::clone(context) as Arc<dyn tls::Reload>, FILE_INTERVAL, handle))
             .collect();
         let compile = Arc::new(move |sources: &[Source]| PolicySet::build(sources, &policy));
-        let store = Store::open(store, compile, metrics, handle.clone()).map_err(Failure::diagnostics)?;
+        let store = Store::open(store, compile, metrics, handle.clone())?;
         for warning in &store.current().warnings().items {
             tracing::warn!("{}", warning.message);
         }
@@ -73,7 +73,7 @@ impl Service {
         let people = settings
             .map(|settings| -> Result<People, Failure> {
                 let timeout = settings.timeouts.total;
-                let client = Directory::new(settings, metrics, handle.clone()).map_err(Failure::invalid)?;
+                let client = Directory::new(settings, metrics, handle.clone())?;
                 let cache = FactsCache::new(cache, metrics, handle.clone());
                 Ok(People { directory: client, usernames: directory.usernames, cache, timeout })
             })
@@ -278,7 +278,25 @@ fn random_password() -> Result<String, Failure> {
 impl Failure {
     /// Policies or a configuration with mistakes, shown in their places.
     pub(super) fn diagnostics(diagnostics: Diagnostics) -> Self {
-        Self::invalid(diagnostics.to_string())
+        Self { exit: super::Exit::Invalid, message: diagnostics.to_string() }
+    }
+}
+
+impl From<OpenError> for Failure {
+    fn from(error: OpenError) -> Self {
+        match error {
+            OpenError::Unreadable(error) => Self::operational(error),
+            OpenError::Invalid(diagnostics) => Self::diagnostics(diagnostics),
+        }
+    }
+}
+
+impl From<SettingsError> for Failure {
+    fn from(error: SettingsError) -> Self {
+        match error.problem {
+            SettingsProblem::Unreadable(_) => Self::operational(error),
+            _ => Self::invalid(error),
+        }
     }
 }
 

@@ -208,16 +208,24 @@ impl std::fmt::Debug for Directory {
 fn credentials(bind: &Bind) -> Result<Option<Arc<Credentials>>, SettingsError> {
     let Bind::Simple { dn, password_file } = bind else { return Ok(None) };
     let credentials = Credentials::new(dn.clone(), password_file.clone());
-    match credentials.read() {
-        Ok(_) => Ok(Some(Arc::new(credentials))),
-        Err(_) => {
-            let what = format!("{} cannot be read, is empty, or is not UTF-8", password_file.display());
-            Err(error("bind.passwordFile", SettingsProblem::File(what)))
+    let file = password_file.display();
+    let problem = match credentials.read() {
+        Ok(_) => return Ok(Some(Arc::new(credentials))),
+        Err(LookupError::Password(PasswordFault::Unreadable)) => {
+            SettingsProblem::Unreadable(format!("{file} cannot be read"))
         }
-    }
+        Err(_) => SettingsProblem::File(format!("{file} is empty, or is not UTF-8")),
+    };
+    Err(error("bind.passwordFile", problem))
 }
 
 fn client_context(settings: &Settings, metrics: &Metrics) -> Result<Arc<ClientContext>, SettingsError> {
-    ClientContext::from_files("directory", settings.tls.files.clone(), metrics)
-        .map_err(|problem| error("tls", SettingsProblem::File(problem.to_string())))
+    ClientContext::from_files("directory", settings.tls.files.clone(), metrics).map_err(|wrong| {
+        let what = wrong.to_string();
+        let is_unreadable = matches!(wrong.problem, tls::Problem::Missing | tls::Problem::Unreadable(_));
+        error(
+            "tls",
+            if is_unreadable { SettingsProblem::Unreadable(what) } else { SettingsProblem::File(what) },
+        )
+    })
 }

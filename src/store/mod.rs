@@ -19,7 +19,7 @@ use sha2::{Digest, Sha256};
 use tokio::runtime::Handle;
 use tokio::sync::watch;
 
-use crate::document::{self, Diagnostic, Diagnostics, Source};
+use crate::document::{self, Diagnostics, Source};
 use crate::telemetry::Metrics;
 
 pub use sources::{ReadError, read_sources};
@@ -44,6 +44,17 @@ pub struct Settings {
 
 /// Makes a policy set of its sources, or says what is wrong with them.
 pub type Compile<S> = Arc<dyn Fn(&[Source]) -> Result<S, Diagnostics> + Send + Sync>;
+
+/// Why there is no first set.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// Its files cannot be read.
+    #[error(transparent)]
+    Unreadable(#[from] ReadError),
+    /// They can, and are wrong.
+    #[error("{0}")]
+    Invalid(Diagnostics),
+}
 
 /// What came of looking at the files.
 #[must_use]
@@ -97,11 +108,11 @@ impl<S: Send + Sync + 'static> Store<S> {
         compile: Compile<S>,
         metrics: &Metrics,
         handle: Handle,
-    ) -> Result<Arc<Self>, Diagnostics> {
-        let sources = read_settled(None, &settings.paths).map_err(|error| unreadable(&error))?;
+    ) -> Result<Arc<Self>, OpenError> {
+        let sources = read_settled(None, &settings.paths)?;
         let content = content(&sources);
         let first = Published {
-            set: Arc::new(compile(&sources)?),
+            set: Arc::new(compile(&sources).map_err(OpenError::Invalid)?),
             revision: document::revision(&sources).into(),
             content,
         };
@@ -278,8 +289,4 @@ fn content(sources: &[Source]) -> Content {
         hash.update(part);
     }
     hash.finalize().into()
-}
-
-fn unreadable(error: &ReadError) -> Diagnostics {
-    Diagnostics { items: vec![Diagnostic::error(None, error.to_string())], sources: Vec::new() }
 }

@@ -6,6 +6,7 @@ use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use super::*;
+use crate::document::Diagnostic;
 
 /// A "policy set" is the text of its files; one that contains `broken` does not compile.
 struct Fixture {
@@ -30,7 +31,7 @@ fn open(
     folder: &Path,
     interval: Duration,
     metrics: &Metrics,
-) -> Result<(Arc<Store<String>>, Arc<AtomicUsize>), Diagnostics> {
+) -> Result<(Arc<Store<String>>, Arc<AtomicUsize>), OpenError> {
     let settings = Settings { paths: vec![folder.to_owned()], reload_interval: interval };
     let compiled = Arc::new(AtomicUsize::new(0));
     let count = Arc::clone(&compiled);

@@ -26,6 +26,7 @@ mod naive;
 mod render;
 mod rule_table;
 mod scene;
+mod service;
 mod serving;
 mod slapd;
 mod webhook;

@@ -50,6 +50,9 @@ pub enum SettingsProblem {
     /// A number or time out of its bounds.
     #[error("must be {0}")]
     Bounds(&'static str),
+    /// A file that is not there or cannot be read.
+    #[error("{0}")]
+    Unreadable(String),
     /// A file that cannot be used.
     #[error("{0}")]
     File(String),

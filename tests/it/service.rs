@@ -1,0 +1,10 @@
+//! The service as its user runs it: the real binary with a configuration file, beside a real OpenLDAP.
+
+mod commands;
+mod demo;
+mod facts;
+mod fixture;
+mod outage;
+mod refusals;
+mod reload;
+mod shutdown;
