@@ -119,9 +119,9 @@ pub(super) fn directory(
         diagnostics.push(Diagnostic::error(span, message).help(help));
     }
     let settings = Box::new(settings);
-    let kind = match ldif {
-        Some(ldif) => DirectoryKind::Embedded { ldif, settings },
-        None => DirectoryKind::Ldap(settings),
+    let kind = match kind? {
+        Kind::Embedded => DirectoryKind::Embedded { ldif: ldif?, settings },
+        Kind::Ldap | Kind::None => DirectoryKind::Ldap(settings),
     };
     Some((People { kind, usernames, attribute_types }, cache, accounts))
 }
