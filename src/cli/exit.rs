@@ -56,23 +56,23 @@ impl From<Outcome> for Exit {
 pub struct Failure {
     /// The code.
     pub exit: Exit,
-    /// What went wrong and what to do.
+    /// What went wrong and what to do, as it is shown: with `error: ` before it, as diagnostics have it themselves.
     pub message: String,
 }
 
 impl Failure {
     /// Something outside failed.
     pub fn operational(what: impl std::fmt::Display) -> Self {
-        Self { exit: Exit::Operational, message: what.to_string() }
+        Self { exit: Exit::Operational, message: format!("error: {what}") }
     }
 
     /// A policy or the configuration is invalid.
     pub fn invalid(what: impl std::fmt::Display) -> Self {
-        Self { exit: Exit::Invalid, message: what.to_string() }
+        Self { exit: Exit::Invalid, message: format!("error: {what}") }
     }
 
     /// The command line is wrong.
     pub fn usage(what: impl std::fmt::Display) -> Self {
-        Self { exit: Exit::Usage, message: what.to_string() }
+        Self { exit: Exit::Usage, message: format!("error: {what}") }
     }
 }

@@ -74,7 +74,7 @@ fn write_explanation(text: &mut String, shown: &Explanation, paint: Paint) -> st
             writeln!(text, "  {name}: {value}")?;
         }
     }
-    if let Some(would) = shown.would {
+    if let Some(would) = shown.would.filter(|would| *would != shown.decision_now) {
         writeln!(text, "  with shadow policies enforced: {}", paint.decision(would))?;
     }
     writeln!(text, "\n{}", paint.bold("circumstances"))?;

@@ -226,7 +226,7 @@ impl Embedded {
 /// Who the process is to its own directory.
 const SERVICE_DN: &str = "cn=bailiwick-itself";
 
-fn read_ldif(path: &Path, password: &str) -> Result<(Ldif, String), Failure> {
+pub(super) fn read_ldif(path: &Path, password: &str) -> Result<(Ldif, String), Failure> {
     let shown = path.display();
     let text =
         std::fs::read_to_string(path).map_err(|error| Failure::operational(format!("{shown}: {error}")))?;
@@ -278,7 +278,7 @@ fn random_password() -> Result<String, Failure> {
 impl Failure {
     /// Policies or a configuration with mistakes, shown in their places.
     pub(super) fn diagnostics(diagnostics: Diagnostics) -> Self {
-        Self::invalid(diagnostics.to_string())
+        Self { exit: super::Exit::Invalid, message: diagnostics.to_string() }
     }
 }
 
