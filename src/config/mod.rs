@@ -12,6 +12,7 @@ use std::path::{Path, PathBuf};
 use crate::document::{
     self, Diagnostic, Diagnostics, Fields, Node, Source, choice, expected, list, quoted, text,
 };
+use crate::policy::ast::AttributeType;
 use crate::{cache, eval, policy, store, telemetry};
 
 pub use directory::{Accounts, DirectoryKind, People};
@@ -126,8 +127,15 @@ fn decode(root: &Node, paths: &Paths, diagnostics: &mut Diagnostics) -> Option<C
         audit(node, paths, diagnostics)
     });
     let log = optional(&mut fields, "log", diagnostics, default_log, log);
+    let clearance = fields.key("clearance");
     fields.finish(diagnostics);
     let (mut directory, cache, accounts) = directory?;
+    let by_attribute = directory.attribute_types.values().any(|kind| *kind == AttributeType::Clearance);
+    if let (Some(span), true) = (clearance, by_attribute && policy.clearance_extra_key.is_some()) {
+        let message =
+            "a clearance comes from `extra` or from a directory attribute of the type `level`, not from both";
+        diagnostics.push(Diagnostic::error(span, message));
+    }
     eval.accounts = accounts;
     policy.attributes = Some(std::mem::take(&mut directory.attribute_types));
     Some(Configuration {

@@ -138,7 +138,16 @@ pub(super) fn admin(node: &Node, paths: &Paths, diagnostics: &mut Diagnostics) -
     let tls = fields.optional("tls", diagnostics, |node, diagnostics| server_tls(node, paths, diagnostics));
     let token_file =
         fields.optional("tokenFile", diagnostics, |node, diagnostics| paths.decode(node, diagnostics));
+    let tls_is_wrong = tls.is_none() && fields.key("tls").is_some();
     fields.finish(diagnostics);
+    if let (Some(listen), None, Some(_)) = (&listen, &tls, &token_file)
+        && !listen.value.ip().is_loopback()
+        && !tls_is_wrong
+    {
+        let message = "off loopback, the token of `admin.tokenFile` would cross the network in the clear";
+        diagnostics
+            .push(Diagnostic::error(listen.span, message).help("set `admin.tls`, or listen on loopback"));
+    }
     let listen = listen.map_or(default.listener.listen, |listen| listen.value);
     Some(Admin { listener: ListenerSettings::new("admin", listen), tls, token_file })
 }

@@ -122,7 +122,7 @@ fn decisions_are_what_their_sections_say() {
     assert_eq!(policy.source_address_key, "example.com/address");
     assert!(policy.trusted_clusters.iter().eq(["prod-1"]));
     assert_eq!(policy.proxies, ["front-proxy"]);
-    assert_eq!(policy.clearance_extra_key.as_deref(), Some("example.com/clearance"));
+    assert_eq!(policy.clearance_extra_key, None);
     assert!(policy.guards.iter().eq(&[Guard::ImpersonateExtras]));
     let exempt = |user: &str, group: Option<&str>| Exempt {
         user: Pattern::parse(user).unwrap(),
@@ -185,6 +185,12 @@ fn what_is_left_out_is_what_the_design_says() {
 fn an_empty_list_switches_off_what_has_a_default() {
     let configuration = read(&format!("{SHORT}decisions: {{exempt: [], guards: []}}\n")).unwrap();
     assert!(configuration.policy.exempt.is_empty() && configuration.policy.guards.is_empty());
+}
+
+#[test]
+fn a_clearance_may_come_from_extra_instead() {
+    let configuration = read(&format!("{SHORT}clearance: {{extraKey: example.com/level}}\n")).unwrap();
+    assert_eq!(configuration.policy.clearance_extra_key.as_deref(), Some("example.com/level"));
 }
 
 #[test]
@@ -270,7 +276,6 @@ directory:
   accounts: {disabled: Ignore, expired: Ignore, locked: Deny, passwordExpired: Deny, notFound: Deny, ambiguous: Ignore, whenUnreachable: Deny}
   cache: {softTTL: 10s, hardTTL: 40s, negativeTTL: 5s, maxEntries: 1234}
 location: {sourceAddressKey: example.com/address, trustedClusters: [prod-1], proxies: [front-proxy]}
-clearance: {extraKey: example.com/clearance}
 policies: {paths: [policies, /srv/more], reloadInterval: 9s}
 decisions:
   default: Deny
