@@ -3,10 +3,12 @@
 use std::path::PathBuf;
 
 use super::offline::read_policies;
-use super::serve::read_configuration;
+use super::serve::configuration_source;
+use super::service::read_ldif;
 use super::{Exit, Failure, Output, say, say_json};
-use crate::config::{Configuration, DirectoryKind};
+use crate::config::{ClientProof, Configuration, DirectoryKind};
 use crate::document::Diagnostics;
+use crate::http::TokenFile;
 use crate::policy::{PolicySet, Settings};
 use crate::telemetry::Metrics;
 use crate::tls::{ClientContext, ServerContext};
@@ -29,7 +31,13 @@ pub(super) fn run(arguments: &Arguments) -> Result<Exit, Failure> {
     let mut paths = arguments.paths.clone();
     let settings = match &arguments.config {
         Some(file) => {
-            let configuration = read_configuration(file)?;
+            let configuration = match Configuration::read(configuration_source(file)?) {
+                Ok(configuration) => configuration,
+                Err(diagnostics) => {
+                    report(arguments.output, &diagnostics, None)?;
+                    return Ok(Exit::Invalid);
+                }
+            };
             if paths.is_empty() {
                 paths.clone_from(&configuration.store.paths);
             }
@@ -67,9 +75,24 @@ fn files(configuration: &Configuration) -> Result<(), Failure> {
                 readable(password_file)?;
             }
         }
-        DirectoryKind::Embedded { ldif, .. } => readable(ldif)?,
+        DirectoryKind::Embedded { ldif, .. } => read_ldif(ldif, "not asked for here").map(drop)?,
     }
-    configuration.admin.token_file.iter().try_for_each(readable)
+    let clients = configuration.server.clients.iter().flatten();
+    let tokens = clients.filter_map(|client| match &client.proof {
+        ClientProof::TokenFile(file) => Some(file),
+        ClientProof::Name(_) => None,
+    });
+    tokens.chain(&configuration.admin.token_file).try_for_each(token)
+}
+
+fn token(file: &PathBuf) -> Result<(), Failure> {
+    TokenFile::open(file.clone()).map(drop).map_err(|error| {
+        let said = format!("{}: {error}", file.display());
+        match error.kind() {
+            std::io::ErrorKind::InvalidData => Failure::invalid(said),
+            _ => Failure::operational(said),
+        }
+    })
 }
 
 fn readable(file: &PathBuf) -> Result<(), Failure> {
@@ -90,7 +113,8 @@ fn report(output: Output, diagnostics: &Diagnostics, set: Option<&PolicySet>) ->
             if let Some(set) = set {
                 let policies =
                     set.policies().iter().filter(|policy| !policy.name.starts_with("guard/")).count();
-                text.push_str(&format!("{policies} policies, revision {}\n", set.revision()));
+                let noun = if policies == 1 { "policy" } else { "policies" };
+                text.push_str(&format!("{policies} {noun}, revision {}\n", set.revision()));
             }
             say(&text)
         }

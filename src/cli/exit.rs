@@ -56,7 +56,7 @@ impl From<Outcome> for Exit {
 pub struct Failure {
     /// The code.
     pub exit: Exit,
-    /// What went wrong and what to do, as it is written: with `error:` at its beginning.
+    /// What went wrong and what to do, as it is shown: with `error: ` before it, as diagnostics have it themselves.
     pub message: String,
 }
 

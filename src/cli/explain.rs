@@ -33,11 +33,11 @@ pub(super) struct Arguments {
     /// The object's name.
     name: Option<String>,
     /// The whole review, as the API server sends it; `-` is the standard input.
-    #[arg(long, value_name = "FILE", conflicts_with_all = ["verb", "user", "groups", "uid", "extra", "namespace"])]
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["verb", "what", "name", "user", "groups", "uid", "extra", "namespace"])]
     review: Option<PathBuf>,
     /// Who asks.
-    #[arg(long = "as", value_name = "USER", default_value = "")]
-    user: String,
+    #[arg(long = "as", value_name = "USER", required_unless_present = "review")]
+    user: Option<String>,
     /// A group that the cluster asserts; may be repeated.
     #[arg(long = "as-group", value_name = "GROUP")]
     groups: Vec<String>,
@@ -156,12 +156,15 @@ fn request(arguments: &Arguments) -> Result<Request, Failure> {
         extra.entry(key.clone()).or_default().push(value.clone());
     }
     let subject = Subject {
-        user: arguments.user.clone(),
+        user: arguments.user.clone().unwrap_or_default(),
         uid: arguments.uid.clone(),
         groups: arguments.groups.clone(),
         extra,
     };
     let action = if what.starts_with('/') {
+        if arguments.name.is_some() || !arguments.namespace.is_empty() {
+            return Err(Failure::usage(format!("the path `{what}` has neither a name nor a namespace")));
+        }
         Action::NonResource(NonResourceAction { verb, path: what.to_owned() })
     } else {
         let (resource, subresource) = what.split_once('/').unwrap_or((what, ""));

@@ -15,13 +15,13 @@ mod version;
 use std::io::Write;
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 
 pub use exit::{Exit, Failure};
 
 /// Decides what a Kubernetes API server asks: from policies, a live directory, and the circumstances.
 #[derive(Debug, Parser)]
-#[command(name = "bailiwick", version, about, after_help = exit::TABLE, disable_help_subcommand = true)]
+#[command(name = "bailiwick", version, about, disable_help_subcommand = true)]
 struct Bailiwick {
     #[command(subcommand)]
     command: Command,
@@ -50,7 +50,7 @@ enum Output {
 /// Runs the command that the process was started with.
 #[must_use]
 pub fn main() -> ExitCode {
-    let arguments = match Bailiwick::try_parse() {
+    let arguments = match parse() {
         Ok(arguments) => arguments,
         Err(error) => {
             let exit = if error.use_stderr() { Exit::Usage } else { Exit::Success };
@@ -75,6 +75,14 @@ pub fn main() -> ExitCode {
             failure.exit.into()
         }
     }
+}
+
+/// Reads the command line. The help of every command lists the exit codes, not only that of the whole.
+fn parse() -> Result<Bailiwick, clap::Error> {
+    let mut command =
+        Bailiwick::command().after_help(exit::TABLE).mut_subcommands(|each| each.after_help(exit::TABLE));
+    let matches = command.try_get_matches_from_mut(std::env::args_os())?;
+    Bailiwick::from_arg_matches(&matches).map_err(|error| error.format(&mut command))
 }
 
 /// Writes to the standard output. A reader that went away (`| head`) is no failure.

@@ -68,13 +68,15 @@ fn write_explanation(text: &mut String, shown: &Explanation, paint: Paint) -> st
             "  now it is {}, but that changes at {until}, before the caller forgets the answer",
             paint.decision(shown.decision_now)
         )?;
+    } else if let Some(until) = &shown.valid_until {
+        writeln!(text, "  until {until}, if nothing but the time changes")?;
     }
     for (name, value) in [("reason", &shown.reason), ("not known", &shown.evaluation_error)] {
         if !value.is_empty() {
             writeln!(text, "  {name}: {value}")?;
         }
     }
-    if let Some(would) = shown.would {
+    if let Some(would) = shown.would.filter(|would| *would != shown.decision_now) {
         writeln!(text, "  with shadow policies enforced: {}", paint.decision(would))?;
     }
     writeln!(text, "\n{}", paint.bold("circumstances"))?;

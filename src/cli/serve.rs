@@ -47,9 +47,14 @@ pub(super) fn run(arguments: &Arguments) -> Result<Exit, Failure> {
 
 /// Reads and checks a configuration file.
 pub(super) fn read_configuration(path: &Path) -> Result<Configuration, Failure> {
+    Configuration::read(configuration_source(path)?).map_err(Failure::diagnostics)
+}
+
+/// A configuration file as it is.
+pub(super) fn configuration_source(path: &Path) -> Result<Source, Failure> {
     let shown = path.display().to_string();
     let bytes = std::fs::read(path).map_err(|error| Failure::operational(format!("{shown}: {error}")))?;
-    Configuration::read(Source::new(shown, bytes)).map_err(Failure::diagnostics)
+    Ok(Source::new(shown, bytes))
 }
 
 /// SIGTERM and SIGINT.

@@ -226,7 +226,7 @@ impl Embedded {
 /// Who the process is to its own directory.
 const SERVICE_DN: &str = "cn=bailiwick-itself";
 
-fn read_ldif(path: &Path, password: &str) -> Result<(Ldif, String), Failure> {
+pub(super) fn read_ldif(path: &Path, password: &str) -> Result<(Ldif, String), Failure> {
     let shown = path.display();
     let text =
         std::fs::read_to_string(path).map_err(|error| Failure::operational(format!("{shown}: {error}")))?;

@@ -13,7 +13,7 @@ use crate::authz::Explanation;
 use crate::document::Source;
 use crate::eval::{self, Bound};
 use crate::model::{Dn, EntityId, Facts, GroupMembership, GroupNames, Person, Resolved};
-use crate::policy::ast::{Documents, InlineFacts, PolicyTest, TestCase, TestDirectory};
+use crate::policy::ast::{Documents, InlineFacts, PolicyTest, SubjectTerm, TestCase, TestDirectory};
 use crate::policy::{self, PolicySet, Settings};
 use crate::review;
 
@@ -199,7 +199,17 @@ fn coverage(documents: &Documents, ran: &[Ran]) -> Vec<String> {
             missed.push(format!("{name}: no case asks for what its rules speak of"));
             continue;
         };
+        let constant: Vec<String> = (0_usize..)
+            .zip(&policy.subjects)
+            .filter(|(_, subject)| subject.value == SubjectTerm::Everyone)
+            .map(|(index, _)| format!("subjects[{index}]"))
+            .collect();
+        let can_be_false = parts.keys().any(|part| !part.is_empty() && !constant.contains(part));
         for (part, truths) in parts {
+            // That everyone asks is never false.
+            if constant.contains(part) || (part.is_empty() && !can_be_false && truths.contains("true")) {
+                continue;
+            }
             for truth in ["true", "false"] {
                 if truths.contains(truth) {
                     continue;

@@ -1,11 +1,9 @@
 //! `decisions`, `caller`, `location` and `clearance`.
 
-use std::time::Duration;
-
 use jiff::SignedDuration;
 
 use crate::document::{
-    Diagnostic, Diagnostics, Fields, Node, Spanned, choice, duration, list, spanned, text,
+    Diagnostic, Diagnostics, Fields, Node, Spanned, any_list, choice, duration_or_zero, spanned, text,
 };
 use crate::eval::{self, DefaultDecision, WhenUndetermined};
 use crate::policy::{self, Exempt, Guard, Pattern};
@@ -32,10 +30,14 @@ enum Position {
     Only,
 }
 
-pub(super) fn caller(node: &Node, eval: &mut eval::Settings, diagnostics: &mut Diagnostics) -> Caller {
-    let Some(mut fields) = Fields::open(node, diagnostics) else { return Caller::default() };
-    let authorized = fields.optional("authorizedTTL", diagnostics, duration_or_zero);
-    let unauthorized = fields.optional("unauthorizedTTL", diagnostics, duration_or_zero);
+pub(super) fn caller(
+    node: &Node,
+    eval: &mut eval::Settings,
+    diagnostics: &mut Diagnostics,
+) -> Option<Caller> {
+    let mut fields = Fields::open(node, diagnostics)?;
+    let authorized = fields.optional("authorizedTTL", diagnostics, ttl);
+    let unauthorized = fields.optional("unauthorizedTTL", diagnostics, ttl);
     let failure_policies = choice(&[("NoOpinion", FailurePolicy::NoOpinion), ("Deny", FailurePolicy::Deny)]);
     let failure_policy = fields.optional("failurePolicy", diagnostics, failure_policies);
     let positions = choice(&[
@@ -47,7 +49,7 @@ pub(super) fn caller(node: &Node, eval: &mut eval::Settings, diagnostics: &mut D
     fields.finish(diagnostics);
     eval.authorized_ttl = authorized.unwrap_or(eval.authorized_ttl);
     eval.unauthorized_ttl = unauthorized.unwrap_or(eval.unauthorized_ttl);
-    Caller { failure_policy, position }
+    Some(Caller { failure_policy, position })
 }
 
 pub(super) fn decisions(
@@ -56,16 +58,16 @@ pub(super) fn decisions(
     eval: &mut eval::Settings,
     policy: &mut policy::Settings,
     diagnostics: &mut Diagnostics,
-) {
-    let Some(mut fields) = Fields::open(node, diagnostics) else { return };
+) -> Option<()> {
+    let mut fields = Fields::open(node, diagnostics)?;
     let defaults = choice(&[("NoOpinion", DefaultDecision::NoOpinion), ("Deny", DefaultDecision::Deny)]);
     let default = fields.optional("default", diagnostics, spanned(defaults));
     let undetermined =
         choice(&[("Deny", WhenUndetermined::Deny), ("Unavailable", WhenUndetermined::Unavailable)]);
     let when_undetermined = fields.optional("whenUndetermined", diagnostics, spanned(undetermined));
     // An empty list is meant here: nobody but ourselves is exempt, no guard is on.
-    let exempt = elements(&mut fields, "exempt", diagnostics, exempt);
-    let guards = elements(&mut fields, "guards", diagnostics, guard);
+    let exempt = fields.optional("exempt", diagnostics, any_list(exempt));
+    let guards = fields.optional("guards", diagnostics, any_list(choice(&Guard::WORDS)));
     fields.finish(diagnostics);
     if let Some(Spanned { value, span }) = default {
         eval.default = value;
@@ -91,24 +93,35 @@ pub(super) fn decisions(
     if let Some(guards) = guards {
         policy.guards = guards.into_iter().collect();
     }
+    Some(())
 }
 
-pub(super) fn location(node: &Node, policy: &mut policy::Settings, diagnostics: &mut Diagnostics) {
-    let Some(mut fields) = Fields::open(node, diagnostics) else { return };
+pub(super) fn location(
+    node: &Node,
+    policy: &mut policy::Settings,
+    diagnostics: &mut Diagnostics,
+) -> Option<()> {
+    let mut fields = Fields::open(node, diagnostics)?;
     if let Some(key) = fields.optional("sourceAddressKey", diagnostics, extra_key) {
         policy.source_address_key = key;
     }
-    let clusters = elements(&mut fields, "trustedClusters", diagnostics, text);
-    let proxies = elements(&mut fields, "proxies", diagnostics, text);
+    let clusters = fields.optional("trustedClusters", diagnostics, any_list(text));
+    let proxies = fields.optional("proxies", diagnostics, any_list(text));
     fields.finish(diagnostics);
     policy.trusted_clusters = clusters.unwrap_or_default().into_iter().collect();
     policy.proxies = proxies.unwrap_or_default();
+    Some(())
 }
 
-pub(super) fn clearance(node: &Node, policy: &mut policy::Settings, diagnostics: &mut Diagnostics) {
-    let Some(mut fields) = Fields::open(node, diagnostics) else { return };
+pub(super) fn clearance(
+    node: &Node,
+    policy: &mut policy::Settings,
+    diagnostics: &mut Diagnostics,
+) -> Option<()> {
+    let mut fields = Fields::open(node, diagnostics)?;
     policy.clearance_extra_key = fields.optional("extraKey", diagnostics, extra_key);
     fields.finish(diagnostics);
+    Some(())
 }
 
 /// A key of `extra`: API servers send them in lower case.
@@ -121,20 +134,6 @@ fn extra_key(node: &Node, diagnostics: &mut Diagnostics) -> Option<String> {
         return None;
     }
     Some(key)
-}
-
-/// A list that may be empty, since leaving it out means something else.
-fn elements<T>(
-    fields: &mut Fields<'_>,
-    name: &'static str,
-    diagnostics: &mut Diagnostics,
-    decode: impl FnMut(&Node, &mut Diagnostics) -> Option<T>,
-) -> Option<Vec<T>> {
-    let node = fields.node(name)?;
-    match &node.value {
-        crate::document::Value::Sequence(items) if items.is_empty() => Some(Vec::new()),
-        _ => list(decode)(node, diagnostics),
-    }
 }
 
 fn exempt(node: &Node, diagnostics: &mut Diagnostics) -> Option<Exempt> {
@@ -159,17 +158,7 @@ fn exempt(node: &Node, diagnostics: &mut Diagnostics) -> Option<Exempt> {
     Some(Exempt { user: user?, group })
 }
 
-fn guard(node: &Node, diagnostics: &mut Diagnostics) -> Option<Guard> {
-    choice(&[
-        ("impersonate-exempt", Guard::ImpersonateExempt),
-        ("impersonate-extras", Guard::ImpersonateExtras),
-    ])(node, diagnostics)
-}
-
-fn duration_or_zero(node: &Node, diagnostics: &mut Diagnostics) -> Option<SignedDuration> {
-    let read = match node.as_text() {
-        Some("0" | "0s" | "0m") => Some(Duration::ZERO),
-        _ => duration(node, diagnostics),
-    };
-    read.and_then(|read| SignedDuration::try_from(read).ok())
+/// How long the API server keeps an answer; zero where its cache is off.
+fn ttl(node: &Node, diagnostics: &mut Diagnostics) -> Option<SignedDuration> {
+    duration_or_zero(node, diagnostics).and_then(|read| SignedDuration::try_from(read).ok())
 }

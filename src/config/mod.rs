@@ -9,7 +9,10 @@ mod server;
 
 use std::path::{Path, PathBuf};
 
-use crate::document::{self, Diagnostic, Diagnostics, Fields, Node, Source, choice, expected, list, text};
+use crate::document::{
+    self, Diagnostic, Diagnostics, Fields, Node, Source, choice, expected, list, quoted, text,
+};
+use crate::policy::ast::AttributeType;
 use crate::{cache, eval, policy, store, telemetry};
 
 pub use directory::{Accounts, DirectoryKind, People};
@@ -92,50 +95,47 @@ fn decode(root: &Node, paths: &Paths, diagnostics: &mut Diagnostics) -> Option<C
         fields.required("kind", diagnostics, |node, diagnostics| exactly("Configuration", node, diagnostics));
     let server =
         fields.required("server", diagnostics, |node, diagnostics| server::server(node, paths, diagnostics));
-    let admin = match fields.node("admin") {
-        Some(node) => server::admin(node, paths, diagnostics),
-        None => Some(Admin::default()),
-    };
+    let admin = optional(&mut fields, "admin", diagnostics, Admin::default, |node, diagnostics| {
+        server::admin(node, paths, diagnostics)
+    });
     let deadline = server.as_ref().map(|server| server.deadline);
     let directory = fields.required("directory", diagnostics, |node, diagnostics| {
         directory::directory(node, paths, deadline, diagnostics)
     });
     let mut policy = policy::Settings::default();
-    if let Some(node) = fields.node("location") {
-        decisions::location(node, &mut policy, diagnostics);
-    }
-    if let Some(node) = fields.node("clearance") {
-        decisions::clearance(node, &mut policy, diagnostics);
-    }
+    fields.optional("location", diagnostics, |node, diagnostics| {
+        decisions::location(node, &mut policy, diagnostics)
+    });
+    fields.optional("clearance", diagnostics, |node, diagnostics| {
+        decisions::clearance(node, &mut policy, diagnostics)
+    });
     let identity = server.as_ref().and_then(|server| server.identity.clone());
     let mut eval = eval::Settings::default();
-    let caller = match fields.node("caller") {
-        Some(node) => decisions::caller(node, &mut eval, diagnostics),
-        None => decisions::Caller::default(),
-    };
-    if let Some(node) = fields.node("decisions") {
-        decisions::decisions(node, &caller, &mut eval, &mut policy, diagnostics);
-    }
+    let caller = fields
+        .optional("caller", diagnostics, |node, diagnostics| decisions::caller(node, &mut eval, diagnostics))
+        .unwrap_or_default();
+    fields.optional("decisions", diagnostics, |node, diagnostics| {
+        decisions::decisions(node, &caller, &mut eval, &mut policy, diagnostics)
+    });
     if let Some(identity) = identity {
         policy.exempt.push(policy::Exempt { user: policy::Pattern::exact(&identity), group: None });
     }
     let store =
         fields.required("policies", diagnostics, |node, diagnostics| policies(node, paths, diagnostics));
     fields.unavailable("objects", diagnostics);
-    let audit = match fields.node("audit") {
-        Some(node) => audit(node, paths, diagnostics),
-        None => {
-            Some(telemetry::audit::Settings { path: "-".into(), level: telemetry::audit::Level::Decisions })
-        }
-    };
-    let log = match fields.node("log") {
-        Some(node) => log(node, diagnostics),
-        None => {
-            Some(telemetry::log::Settings { format: telemetry::log::Format::Json, level: "info".to_owned() })
-        }
-    };
+    let audit = optional(&mut fields, "audit", diagnostics, default_audit, |node, diagnostics| {
+        audit(node, paths, diagnostics)
+    });
+    let log = optional(&mut fields, "log", diagnostics, default_log, log);
+    let clearance = fields.key("clearance");
     fields.finish(diagnostics);
     let (mut directory, cache, accounts) = directory?;
+    let by_attribute = directory.attribute_types.values().any(|kind| *kind == AttributeType::Clearance);
+    if let (Some(span), true) = (clearance, by_attribute && policy.clearance_extra_key.is_some()) {
+        let message =
+            "a clearance comes from `extra` or from a directory attribute of the type `level`, not from both";
+        diagnostics.push(Diagnostic::error(span, message));
+    }
     eval.accounts = accounts;
     policy.attributes = Some(std::mem::take(&mut directory.attribute_types));
     Some(Configuration {
@@ -151,12 +151,32 @@ fn decode(root: &Node, paths: &Paths, diagnostics: &mut Diagnostics) -> Option<C
     })
 }
 
+/// A section that may be left out; `None` where it has a mistake.
+fn optional<'n, T>(
+    fields: &mut Fields<'n>,
+    name: &'static str,
+    diagnostics: &mut Diagnostics,
+    default: fn() -> T,
+    decode: impl FnOnce(&'n Node, &mut Diagnostics) -> Option<T>,
+) -> Option<T> {
+    if fields.key(name).is_none() {
+        return Some(default());
+    }
+    fields.optional(name, diagnostics, decode)
+}
+
 /// A field that has only one value.
 fn exactly(value: &'static str, node: &Node, diagnostics: &mut Diagnostics) -> Option<()> {
     if node.as_text() == Some(value) {
         return Some(());
     }
-    expected(&format!("`{value}`"), node, diagnostics);
+    match node.as_text() {
+        Some(written) => {
+            let message = format!("this must be `{value}`, and is {}", quoted(written));
+            diagnostics.push(Diagnostic::error(node.span, message));
+        }
+        None => expected(&format!("`{value}`"), node, diagnostics),
+    }
     None
 }
 
@@ -182,10 +202,15 @@ fn audit(node: &Node, paths: &Paths, diagnostics: &mut Diagnostics) -> Option<te
     let levels = choice(&[("off", Level::Off), ("decisions", Level::Decisions)]);
     let level = fields.optional("level", diagnostics, levels);
     fields.finish(diagnostics);
+    let default = default_audit();
     Some(telemetry::audit::Settings {
-        path: path.unwrap_or_else(|| "-".into()),
-        level: level.unwrap_or(Level::Decisions),
+        path: path.unwrap_or(default.path),
+        level: level.unwrap_or(default.level),
     })
+}
+
+fn default_audit() -> telemetry::audit::Settings {
+    telemetry::audit::Settings { path: "-".into(), level: telemetry::audit::Level::Decisions }
 }
 
 fn log(node: &Node, diagnostics: &mut Diagnostics) -> Option<telemetry::log::Settings> {
@@ -193,10 +218,26 @@ fn log(node: &Node, diagnostics: &mut Diagnostics) -> Option<telemetry::log::Set
     let mut fields = Fields::open(node, diagnostics)?;
     let format =
         fields.optional("format", diagnostics, choice(&[("json", Format::Json), ("text", Format::Text)]));
-    let level = fields.optional("level", diagnostics, text);
+    let level = fields.optional("level", diagnostics, log_level);
     fields.finish(diagnostics);
+    let default = default_log();
     Some(telemetry::log::Settings {
-        format: format.unwrap_or(Format::Json),
-        level: level.unwrap_or_else(|| "info".to_owned()),
+        format: format.unwrap_or(default.format),
+        level: level.unwrap_or(default.level),
     })
+}
+
+fn log_level(node: &Node, diagnostics: &mut Diagnostics) -> Option<String> {
+    let written = text(node, diagnostics)?;
+    match telemetry::log::check(&written) {
+        Ok(()) => Some(written),
+        Err(error) => {
+            diagnostics.push(Diagnostic::error(node.span, error.to_string()));
+            None
+        }
+    }
+}
+
+fn default_log() -> telemetry::log::Settings {
+    telemetry::log::Settings { format: telemetry::log::Format::Json, level: "info".to_owned() }
 }

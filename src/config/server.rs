@@ -7,7 +7,8 @@ use std::time::Duration;
 
 use super::Paths;
 use crate::document::{
-    Diagnostic, Diagnostics, Fields, Node, Spanned, boolean, choice, duration, integer, list, text,
+    Diagnostic, Diagnostics, Fields, Node, Spanned, boolean, choice, duration, integer, list, quoted,
+    spanned, text,
 };
 use crate::server::ListenerSettings;
 use crate::tls::{MinVersion, ServerSettings};
@@ -80,8 +81,12 @@ pub(super) fn server(node: &Node, paths: &Paths, diagnostics: &mut Diagnostics) 
     let cluster = fields.optional("cluster", diagnostics, text);
     let identity = fields.optional("identity", diagnostics, text);
     let tls = fields.required("tls", diagnostics, |node, diagnostics| server_tls(node, paths, diagnostics));
-    let clients =
-        fields.optional("clients", diagnostics, list(|node, diagnostics| client(node, paths, diagnostics)));
+    let clients = fields.optional(
+        "clients",
+        diagnostics,
+        list(spanned(|node: &Node, diagnostics: &mut Diagnostics| client(node, paths, diagnostics))),
+    );
+    let clients_are_wrong = clients.is_none() && fields.key("clients").is_some();
     let deadline = fields.optional("deadline", diagnostics, duration);
     let max_body_bytes = fields.optional("maxBodyBytes", diagnostics, integer(1024..=64 * 1024 * 1024));
     let max_in_flight = fields.optional("maxInFlight", diagnostics, integer(1..=1_000_000));
@@ -93,22 +98,22 @@ pub(super) fn server(node: &Node, paths: &Paths, diagnostics: &mut Diagnostics) 
     let (listen, tls) = (listen?, tls?);
     let by_certificate = tls.client_ca_file.is_some();
     let by_token = clients.as_ref().is_some_and(|clients| {
-        clients.iter().all(|client| matches!(client.proof, ClientProof::TokenFile(_)))
+        clients.iter().all(|client| matches!(client.value.proof, ClientProof::TokenFile(_)))
     });
-    if !listen.value.ip().is_loopback() && !by_certificate && !by_token && !insecure {
+    if !listen.value.ip().is_loopback() && !by_certificate && !by_token && !insecure && !clients_are_wrong {
         diagnostics
             .push(Diagnostic::error(listen.span, "off loopback, whoever asks must prove who it is").help(
             "set `server.tls.clientCAFile` (the API server's client certificate is checked against it), or \
                  `clients` with a `tokenFile` each; `insecureNoClientAuth: true` lets anybody ask",
         ));
     }
-    if let Some(named) = clients.iter().flatten().find(|client| matches!(client.proof, ClientProof::Name(_)))
-        && !by_certificate
-    {
-        let ClientProof::Name(name) = &named.proof else { return None };
-        let message =
-            format!("the client `{name}` is known by its certificate, but `tls.clientCAFile` is not set");
-        diagnostics.push(Diagnostic::error(node.span, message));
+    for client in clients.iter().flatten() {
+        if let (ClientProof::Name(name), false) = (&client.value.proof, by_certificate) {
+            let message =
+                format!("the client {} is known by its certificate, and none is asked for", quoted(name));
+            let help = "set `server.tls.clientCAFile`, or give the client a `tokenFile` instead";
+            diagnostics.push(Diagnostic::error(client.span, message).help(help));
+        }
     }
     let mut listener = ListenerSettings::new("webhook", listen.value);
     listener.workers = workers.and_then(std::num::NonZeroUsize::new);
@@ -118,7 +123,7 @@ pub(super) fn server(node: &Node, paths: &Paths, diagnostics: &mut Diagnostics) 
         listener,
         tls,
         cluster: cluster.map(Into::into),
-        clients,
+        clients: clients.map(|clients| clients.into_iter().map(|client| client.value).collect()),
         identity,
         deadline: deadline.unwrap_or(DEFAULT_DEADLINE),
         max_body_bytes: max_body_bytes.unwrap_or(DEFAULT_MAX_BODY_BYTES),
@@ -133,7 +138,16 @@ pub(super) fn admin(node: &Node, paths: &Paths, diagnostics: &mut Diagnostics) -
     let tls = fields.optional("tls", diagnostics, |node, diagnostics| server_tls(node, paths, diagnostics));
     let token_file =
         fields.optional("tokenFile", diagnostics, |node, diagnostics| paths.decode(node, diagnostics));
+    let tls_is_wrong = tls.is_none() && fields.key("tls").is_some();
     fields.finish(diagnostics);
+    if let (Some(listen), None, Some(_)) = (&listen, &tls, &token_file)
+        && !listen.value.ip().is_loopback()
+        && !tls_is_wrong
+    {
+        let message = "off loopback, the token of `admin.tokenFile` would cross the network in the clear";
+        diagnostics
+            .push(Diagnostic::error(listen.span, message).help("set `admin.tls`, or listen on loopback"));
+    }
     let listen = listen.map_or(default.listener.listen, |listen| listen.value);
     Some(Admin { listener: ListenerSettings::new("admin", listen), tls, token_file })
 }
@@ -152,6 +166,12 @@ fn server_tls(node: &Node, paths: &Paths, diagnostics: &mut Diagnostics) -> Opti
     let client_ca_file = path("clientCAFile", false, diagnostics);
     let crl_file = path("crlFile", false, diagnostics);
     let min_version = fields.optional("minVersion", diagnostics, min_version);
+    if let Some(span) = fields.key("crlFile")
+        && fields.key("clientCAFile").is_none()
+    {
+        let message = "`crlFile` without `clientCAFile`: no client's certificate is looked at";
+        diagnostics.push(Diagnostic::error(span, message));
+    }
     fields.finish(diagnostics);
     Some(ServerSettings {
         cert_file: cert_file?,
@@ -173,16 +193,14 @@ fn client(node: &Node, paths: &Paths, diagnostics: &mut Diagnostics) -> Option<C
     let token_file =
         fields.optional("tokenFile", diagnostics, |node, diagnostics| paths.decode(node, diagnostics));
     let clusters = fields.required("clusters", diagnostics, list(text));
+    let (is_named, has_token) = (fields.key("name").is_some(), fields.key("tokenFile").is_some());
     fields.finish(diagnostics);
-    let proof = match (name, token_file) {
-        (Some(name), None) => ClientProof::Name(name),
-        (None, Some(file)) => ClientProof::TokenFile(file),
-        _ => {
-            let message = "a client has either a `name` (of its certificate) or a `tokenFile`";
-            diagnostics.push(Diagnostic::error(node.span, message));
-            return None;
-        }
-    };
+    if is_named == has_token {
+        let message = "a client has either a `name` (of its certificate) or a `tokenFile`";
+        diagnostics.push(Diagnostic::error(node.span, message));
+        return None;
+    }
+    let proof = name.map(ClientProof::Name).or(token_file.map(ClientProof::TokenFile))?;
     Some(ClientEntry { proof, clusters: clusters? })
 }
 
@@ -191,7 +209,7 @@ fn address(node: &Node, diagnostics: &mut Diagnostics) -> Option<Spanned<SocketA
     match written.parse() {
         Ok(address) => Some(Spanned::new(address, node.span)),
         Err(_) => {
-            let message = format!("`{written}` is no address and port");
+            let message = format!("{} is no address and port", quoted(&written));
             diagnostics
                 .push(Diagnostic::error(node.span, message).help("write `0.0.0.0:8443` or `[::1]:8443`"));
             None

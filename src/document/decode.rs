@@ -153,6 +153,17 @@ pub fn list<T>(
     }
 }
 
+/// A decoder of a list that may be empty, for fields where that says something else than leaving them out.
+pub fn any_list<T>(
+    decode: impl FnMut(&Node, &mut Diagnostics) -> Option<T>,
+) -> impl FnMut(&Node, &mut Diagnostics) -> Option<Vec<T>> {
+    let mut list = list(decode);
+    move |node, diagnostics| match &node.value {
+        Value::Sequence(items) if items.is_empty() => Some(Vec::new()),
+        _ => list(node, diagnostics),
+    }
+}
+
 /// A decoder of a mapping from names to values of one kind, which must not be empty. Names are not empty.
 pub fn map<T>(
     mut decode: impl FnMut(&Node, &mut Diagnostics) -> Option<T>,

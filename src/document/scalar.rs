@@ -88,16 +88,27 @@ pub fn timestamp(node: &Node, diagnostics: &mut Diagnostics) -> Option<Timestamp
 
 /// A length of time above zero, such as `300ms`, `5m` or `1h30m`; a day has no fixed length.
 pub fn duration(node: &Node, diagnostics: &mut Diagnostics) -> Option<Duration> {
-    static PARSER: SpanParser = SpanParser::new();
     let written = scalar(node, diagnostics)?;
-    let parsed = PARSER.parse_duration(written).ok();
-    let value = parsed.and_then(|value| Duration::try_from(value).ok()).filter(|value| !value.is_zero());
+    let value = parse_duration(written).filter(|value| !value.is_zero());
     if value.is_none() {
         let message = format!("{} is not a length of time above zero", quoted(written));
         let help = "a length of time is written as `300ms`, `5m` or `1h30m`";
         diagnostics.push(Diagnostic::error(node.span, message).help(help));
     }
     value
+}
+
+/// A length of time as [`duration`] reads it, or none: `0` or `0s`.
+pub fn duration_or_zero(node: &Node, diagnostics: &mut Diagnostics) -> Option<Duration> {
+    let is_zero = node.as_text().is_some_and(|written| {
+        written == "0" || parse_duration(written).is_some_and(|value| value.is_zero())
+    });
+    if is_zero { Some(Duration::ZERO) } else { duration(node, diagnostics) }
+}
+
+fn parse_duration(written: &str) -> Option<Duration> {
+    static PARSER: SpanParser = SpanParser::new();
+    PARSER.parse_duration(written).ok().and_then(|value| Duration::try_from(value).ok())
 }
 
 /// A network, with its host bits zero. IPv4 networks are not written as IPv6 ones, since addresses are unwrapped.

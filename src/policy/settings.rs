@@ -47,9 +47,15 @@ impl Guard {
     /// Every guard.
     pub const ALL: [Self; 2] = [Self::ImpersonateExempt, Self::ImpersonateExtras];
 
+    /// The words of the configuration.
+    pub const WORDS: [(&'static str, Self); 2] = [
+        (Self::ImpersonateExempt.as_str(), Self::ImpersonateExempt),
+        (Self::ImpersonateExtras.as_str(), Self::ImpersonateExtras),
+    ];
+
     /// The name by which it is switched, and under which it is reported after `guard/`.
     #[must_use]
-    pub fn as_str(self) -> &'static str {
+    pub const fn as_str(self) -> &'static str {
         match self {
             Self::ImpersonateExempt => "impersonate-exempt",
             Self::ImpersonateExtras => "impersonate-extras",

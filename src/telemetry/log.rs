@@ -48,6 +48,14 @@ pub fn init(settings: &Settings) -> Result<(), LogError> {
     .map_err(LogError::Twice)
 }
 
+/// Whether a text is a level.
+///
+/// # Errors
+/// Where it is none.
+pub fn check(level: &str) -> Result<(), LogError> {
+    filter(level).map(drop)
+}
+
 /// A filter. `EnvFilter` takes a misspelt level for the name of a module, and then logs nothing at all.
 fn filter(level: &str) -> Result<EnvFilter, LogError> {
     let wrong = || LogError::Level(level.to_owned());

@@ -12,6 +12,8 @@
     reason = "a test that cannot go on is to fail, and tests read files and clocks"
 )]
 
+mod commands;
+mod configuration;
 mod corpora;
 mod corpora_shape;
 mod decide_cost;

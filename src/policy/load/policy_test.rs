@@ -5,8 +5,8 @@ use std::path::PathBuf;
 
 use super::{Headed, Scope, report_second};
 use crate::document::{
-    Diagnostics, Fields, Node, Span, Spanned, Value, boolean, choice, expected, list, map, spanned, text,
-    timestamp,
+    Diagnostics, Fields, Node, Span, Spanned, Value, any_list, boolean, choice, expected, list, map, spanned,
+    text, timestamp,
 };
 use crate::model::{AccountState, Decision};
 use crate::policy::ast::{InlineFacts, PolicyTest, TestCase, TestDirectory};
@@ -78,7 +78,7 @@ fn case(
     let expect = fields.required("expect", diagnostics, |node, diagnostics| {
         let mut fields = Fields::open(node, diagnostics)?;
         let decision = fields.required("decision", diagnostics, choice(DECISIONS));
-        let policies = fields.optional("policies", diagnostics, list(text));
+        let policies = fields.optional("policies", diagnostics, any_list(text));
         fields.finish(diagnostics);
         Some((decision?, policies.map(|policies| policies.into_iter().collect())))
     });
