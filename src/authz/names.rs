@@ -48,8 +48,10 @@ pub(super) async fn resolve(
             Err(error) => {
                 tracing::warn!(group = %name, %error, "a policy's group name could not be resolved");
                 complete = false;
-                // Whoever did not answer one will not answer a thousand in time.
-                break;
+                // Whoever did not answer one will not answer a thousand in time; but one bad name is no outage.
+                if !error.is_of_one_question() {
+                    break;
+                }
             }
         }
     }
