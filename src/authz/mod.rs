@@ -45,6 +45,8 @@ pub enum Fault {
     Overload,
     /// The deadline passed.
     Deadline,
+    /// The review is larger than `server.maxBodyBytes`.
+    TooLarge,
     /// The review failed by a mistake of ours: it panicked.
     Internal,
 }
@@ -209,6 +211,10 @@ impl Authorizer {
             Fault::Internal => {
                 ("internal", "bailiwick failed to decide; this is no fault of yours: ask whoever runs it")
             }
+            Fault::TooLarge => (
+                "overload",
+                "this request is too large for bailiwick to decide: ask for it with a shorter selector",
+            ),
             Fault::Deadline => {
                 ("deadline", "bailiwick could not decide in time; this is no fault of yours: try again")
             }

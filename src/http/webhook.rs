@@ -70,7 +70,10 @@ impl<S: Service> Webhook<S> {
         let until = Instant::now() + self.settings.deadline;
         let cluster = self.cluster(request)?;
         self.settings.clients.admit(request, cluster.as_ref())?;
-        let body = body::receive(request, payload, self.settings.max_body_bytes, until).await?;
+        let body = match body::receive(request, payload, self.settings.max_body_bytes, until).await {
+            Ok(body) => body,
+            Err(failure) => return self.answer_unread(failure),
+        };
         let review = review::read(&body)?;
         let permit = self.reviews.try_acquire();
         // A flood must not stop the control plane: who is exempt costs nothing and is answered all the same.
@@ -87,6 +90,23 @@ impl<S: Service> Webhook<S> {
             Err(_elapsed) => self.service.fault(Fault::Deadline),
         };
         respond(review.version, &reply)
+    }
+
+    /// The answer to a review that was not read to its end. Where nothing is known of a `failurePolicy: Deny` it is
+    /// refused, as for overload: whoever lists can make the review as long as they like by its selectors, and an API server
+    /// that fails open would go on without an answer.
+    fn answer_unread(&self, failure: Failure) -> Result<HttpResponse, Failure> {
+        let (asked, fault) = match failure {
+            Failure::TooLarge { asked, .. } => (asked, Fault::TooLarge),
+            Failure::Slow { asked } => (asked, Fault::Deadline),
+            other => return Err(other),
+        };
+        let reply = self.service.fault(fault);
+        if reply.outcome == Outcome::Unavailable {
+            return Err(failure);
+        }
+        tracing::warn!(%failure, "a review that was not read to its end is denied");
+        respond(asked, &reply)
     }
 
     /// The cluster that the path names, otherwise `server.cluster`.

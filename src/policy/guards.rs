@@ -1,8 +1,8 @@
 //! The built-in guards, as ordinary Deny policies (DESIGN 3.6).
 
 use super::ast::{
-    AccessPolicy, Conditions, Effect, Enforcement, Name, NamespacePattern, ResourcePattern, ResourceRule, Rule, SubjectTerm,
-    Validity,
+    AccessPolicy, Conditions, Effect, Enforcement, Name, NamespacePattern, ResourcePattern, ResourceRule,
+    Rule, SubjectTerm, Validity,
 };
 use super::pattern::Pattern;
 use super::settings::{Guard, Settings};
@@ -60,15 +60,13 @@ fn impersonate_exempt(settings: &Settings) -> AccessPolicy {
 fn service_accounts(user: &Pattern) -> Option<(Pattern, Pattern)> {
     let written = user.to_string();
     match written.strip_prefix(SERVICE_ACCOUNT).map(|rest| rest.split_once(':')) {
-        Some(Some((namespace, name))) => {
-            Some((Pattern::parse(namespace).ok()?, Pattern::parse(name).ok()?))
-        }
+        Some(Some((namespace, name))) => Some((Pattern::parse(namespace).ok()?, Pattern::parse(name).ok()?)),
         Some(None) => {
             let namespace = user.prefix().strip_prefix(SERVICE_ACCOUNT)?;
-            (user.as_exact().is_none()).then(|| (Pattern::prefixed(namespace), Pattern::suffixed(user.suffix())))
+            (user.as_exact().is_none())
+                .then(|| (Pattern::prefixed(namespace), Pattern::suffixed(user.suffix())))
         }
-        None => may_begin_with(user, SERVICE_ACCOUNT)
-            .then(|| (Pattern::prefixed(""), ending_of(user))),
+        None => may_begin_with(user, SERVICE_ACCOUNT).then(|| (Pattern::prefixed(""), ending_of(user))),
     }
 }
 
