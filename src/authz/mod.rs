@@ -152,7 +152,6 @@ impl Authorizer {
     /// Answers one review, within the deadline, whatever happens.
     pub async fn review(&self, request: Request, cluster: Option<Arc<str>>) -> Reply {
         let started = Instant::now();
-        let now = (self.clock)();
         let bound = self.bound.load_full();
         let plan = eval::plan(&bound, &self.settings, &request, self.is_directory_user(&request));
         let planned = started.elapsed();
@@ -163,6 +162,8 @@ impl Authorizer {
             Plan::Exempt | Plan::RequestAlone => self.held_for_nothing(&request),
         };
         let fetched = started.elapsed();
+        // After the wait for the facts: the caller's cache counts from the answer.
+        let now = (self.clock)();
         let circumstances = eval::circumstances(&bound, &request, cluster, now);
         let evaluation = eval::reply(&bound, &self.settings, &request, held.view(), &circumstances, &mut Off);
         let would = self.would(&bound, &request, &held, &circumstances);
