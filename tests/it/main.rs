@@ -12,6 +12,7 @@
     reason = "a test that cannot go on is to fail, and tests read files and clocks"
 )]
 
+mod attacks;
 mod corpora;
 mod corpora_shape;
 mod deciding;
