@@ -134,6 +134,18 @@ pub(super) fn admin(node: &Node, paths: &Paths, diagnostics: &mut Diagnostics) -
     let token_file =
         fields.optional("tokenFile", diagnostics, |node, diagnostics| paths.decode(node, diagnostics));
     fields.finish(diagnostics);
+    if let Some(listen) = listen.as_ref().filter(|listen| !listen.value.ip().is_loopback())
+        && token_file.is_some()
+        && tls.is_none()
+    {
+        diagnostics.push(
+            Diagnostic::error(
+                listen.span,
+                "off loopback, `admin.tokenFile` would cross the network unencrypted",
+            )
+            .help("set `admin.tls`, or listen on loopback"),
+        );
+    }
     let listen = listen.map_or(default.listener.listen, |listen| listen.value);
     Some(Admin { listener: ListenerSettings::new("admin", listen), tls, token_file })
 }

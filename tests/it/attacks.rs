@@ -417,3 +417,19 @@ async fn one_group_that_cannot_be_resolved_leaves_the_others_resolved() {
     let names = authorizer.checks().into_iter().find(|check| check.name == "group-names").unwrap();
     assert_eq!(names.detail, "1 group names in policies resolve to no one group");
 }
+
+#[test]
+fn the_admin_token_does_not_cross_a_network_in_plain_text() {
+    let refusal = |listen: &str, tls: &str| {
+        let text = format!(
+            "{{apiVersion: bailiwick.dev/v1alpha1, kind: Configuration, directory: {{kind: none}}, policies: {{paths: [p]}},\n\
+             server: {{listen: \"127.0.0.1:0\", tls: {{certFile: c, keyFile: k}}}},\n\
+             admin: {{listen: \"{listen}\", tokenFile: t{tls}}}}}\n"
+        );
+        let source = Source::new("c.yaml", text.into_bytes());
+        bailiwick::config::Configuration::read(source).err().map(|error| error.to_string())
+    };
+    assert_eq!(refusal("127.0.0.1:0", ""), None);
+    assert_eq!(refusal("0.0.0.0:0", ", tls: {certFile: c, keyFile: k}"), None);
+    assert!(refusal("0.0.0.0:0", "").unwrap().contains("would cross the network unencrypted"));
+}
