@@ -433,3 +433,16 @@ fn the_admin_token_does_not_cross_a_network_in_plain_text() {
     assert_eq!(refusal("0.0.0.0:0", ", tls: {certFile: c, keyFile: k}"), None);
     assert!(refusal("0.0.0.0:0", "").unwrap().contains("would cross the network unencrypted"));
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_group_whose_name_cannot_be_read_does_not_end_its_members_lookups() {
+    let (ldif, _) = one_bad_name_among_good();
+    let ldif = ldif + "\ndn: uid=x,dc=example\nobjectClass: inetOrgPerson\nuid: x\n";
+    let house = House::new();
+    let server = house.serve(&ldif);
+    let client = house.client(server.address());
+    let deadline = std::time::Instant::now() + Duration::from_secs(4);
+    let facts = client.resolve("x", deadline).await.unwrap();
+    let names: Vec<_> = facts.groups.iter().map(|group| group.name.as_str()).collect();
+    assert_eq!(names, ["ou=bad,dc=example"]);
+}
