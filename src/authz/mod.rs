@@ -45,6 +45,8 @@ pub enum Fault {
     Overload,
     /// The deadline passed.
     Deadline,
+    /// The review is larger than `server.maxBodyBytes`.
+    TooLarge,
     /// The review failed by a mistake of ours: it panicked.
     Internal,
 }
@@ -150,7 +152,6 @@ impl Authorizer {
     /// Answers one review, within the deadline, whatever happens.
     pub async fn review(&self, request: Request, cluster: Option<Arc<str>>) -> Reply {
         let started = Instant::now();
-        let now = (self.clock)();
         let bound = self.bound.load_full();
         let plan = eval::plan(&bound, &self.settings, &request, self.is_directory_user(&request));
         let planned = started.elapsed();
@@ -161,6 +162,8 @@ impl Authorizer {
             Plan::Exempt | Plan::RequestAlone => self.held_for_nothing(&request),
         };
         let fetched = started.elapsed();
+        // After the wait for the facts: the caller's cache counts from the answer.
+        let now = (self.clock)();
         let circumstances = eval::circumstances(&bound, &request, cluster, now);
         let evaluation = eval::reply(&bound, &self.settings, &request, held.view(), &circumstances, &mut Off);
         let would = self.would(&bound, &request, &held, &circumstances);
@@ -209,6 +212,10 @@ impl Authorizer {
             Fault::Internal => {
                 ("internal", "bailiwick failed to decide; this is no fault of yours: ask whoever runs it")
             }
+            Fault::TooLarge => (
+                "overload",
+                "this request is too large for bailiwick to decide: ask for it with a shorter selector",
+            ),
             Fault::Deadline => {
                 ("deadline", "bailiwick could not decide in time; this is no fault of yours: try again")
             }

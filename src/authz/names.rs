@@ -24,7 +24,7 @@ pub(super) const REFRESH: Duration = Duration::from_secs(60);
 pub(super) const RETRY: Duration = Duration::from_secs(2);
 
 /// Resolves the names of a policy set. What the directory does not answer keeps its last resolution, and is unknown where
-/// it has none. Returns whether it answered for all of them.
+/// it has none. Returns whether it could be asked for all of them.
 pub(super) async fn resolve(
     directory: &Arc<Directory>,
     set: &PolicySet,
@@ -47,9 +47,12 @@ pub(super) async fn resolve(
             }
             Err(error) => {
                 tracing::warn!(group = %name, %error, "a policy's group name could not be resolved");
-                complete = false;
-                // Whoever did not answer one will not answer a thousand in time.
-                break;
+                // Whoever did not answer one will not answer a thousand in time. But one bad name is no outage: the others
+                // are asked for, and it is asked for again no sooner than they are.
+                if !error.is_of_one_question() {
+                    complete = false;
+                    break;
+                }
             }
         }
     }

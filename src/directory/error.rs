@@ -143,6 +143,13 @@ impl LookupError {
         }
     }
 
+    /// Whether the server answered, and only this one question has no answer: others may have.
+    #[must_use]
+    pub fn is_of_one_question(&self) -> bool {
+        matches!(self, Self::Refused(_) | Self::Protocol(_) | Self::Attribute { .. })
+            && !self.is_worth_another_server()
+    }
+
     /// The `result` label of `directory_operations_total`.
     #[must_use]
     pub(super) fn label(&self) -> &'static str {

@@ -121,7 +121,7 @@ impl Groups {
             if entry.dn.is_remnant() {
                 continue;
             }
-            let via = below.reached_through(entry)?;
+            let via = below.reached_through(entry);
             let id = entry.id()?;
             if self.visited.contains(&id) {
                 continue;
@@ -132,7 +132,7 @@ impl Groups {
             }
             self.visited.insert(id.clone());
             self.found.push(GroupMembership {
-                name: name(entry, &settings.name)?,
+                name: name(entry, &settings.name),
                 id,
                 dn: entry.dn.clone(),
                 via,
@@ -162,19 +162,20 @@ impl Below {
 
     /// The first group of the level below that is a member of this one. Where the server spells its name in a way that we
     /// do not know for the same, any of the level is named: the membership is certain, only its path is not.
-    fn reached_through(&self, entry: &Entry) -> Result<Option<usize>, LookupError> {
+    fn reached_through(&self, entry: &Entry) -> Option<usize> {
         if self.is_one {
-            return Ok(self.first);
+            return self.first;
         }
         let mut earliest = None;
         for attribute in ["member", "uniquemember"] {
-            for value in entry.texts(attribute)? {
+            // Values that cannot be read say nothing of the path; whoever keeps a group must not hide its members by one.
+            for value in entry.texts(attribute).unwrap_or_default() {
                 let Ok(dn) = read_dn(without_uid(value)) else { continue };
                 let via = self.by_dn.get(dn.normal()).copied();
                 earliest = [earliest, via].into_iter().flatten().min();
             }
         }
-        Ok(earliest.or(self.first))
+        earliest.or(self.first)
     }
 }
 
@@ -237,10 +238,11 @@ pub(super) fn is_reserved(name: &str) -> bool {
     name.trim_start().get(..SYSTEM.len()).is_some_and(|start| start.eq_ignore_ascii_case(SYSTEM))
 }
 
-/// The group's name; never one that Kubernetes keeps for itself. A group without a name is called by its DN.
-fn name(entry: &Entry, attribute: &str) -> Result<String, LookupError> {
-    let name = entry.first(&attribute.to_ascii_lowercase())?.unwrap_or(entry.dn.as_str());
-    Ok(if is_reserved(name) { format!("{RENAMED}{name}") } else { name.to_owned() })
+/// The group's name, for people to read; never one that Kubernetes keeps for itself. A group without one that can be read
+/// is called by its DN: whoever may write a group's name must not end the lookups of all its members.
+fn name(entry: &Entry, attribute: &str) -> String {
+    let name = entry.first(&attribute.to_ascii_lowercase()).ok().flatten().unwrap_or(entry.dn.as_str());
+    if is_reserved(name) { format!("{RENAMED}{name}") } else { name.to_owned() }
 }
 
 #[cfg(test)]

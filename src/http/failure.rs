@@ -8,7 +8,7 @@ use actix_web::http::header::{ALLOW, WWW_AUTHENTICATE};
 use serde::Serialize;
 
 use super::route::Route;
-use crate::review::ReviewError;
+use crate::review::{ReviewError, Version};
 
 /// Why a request got no answer. Its text is the client's message.
 #[derive(Debug, thiserror::Error)]
@@ -45,10 +45,15 @@ pub(super) enum Failure {
     TooLarge {
         /// The bound, in bytes.
         most: usize,
+        /// The version in which it was asked, as far as its beginning says.
+        asked: Version,
     },
     /// The body did not come in time.
     #[error("the body did not arrive in time")]
-    Slow,
+    Slow {
+        /// The version in which it was asked, as far as its beginning says.
+        asked: Version,
+    },
     /// The body broke off.
     #[error("the body could not be received")]
     Broken,
@@ -93,7 +98,7 @@ impl Failure {
             Self::UnknownClient | Self::OtherCluster(_) | Self::Off(_) => StatusCode::FORBIDDEN,
             Self::MediaType | Self::Encoding => StatusCode::UNSUPPORTED_MEDIA_TYPE,
             Self::TooLarge { .. } => StatusCode::PAYLOAD_TOO_LARGE,
-            Self::Slow => StatusCode::REQUEST_TIMEOUT,
+            Self::Slow { .. } => StatusCode::REQUEST_TIMEOUT,
             Self::ClusterName | Self::Broken | Self::NoReview(_) | Self::Query(_) => StatusCode::BAD_REQUEST,
             Self::Unavailable | Self::Busy | Self::NotReady(_) | Self::Internal => {
                 StatusCode::SERVICE_UNAVAILABLE
@@ -113,7 +118,7 @@ impl Failure {
                 response.insert_header((WWW_AUTHENTICATE, "Bearer"));
             }
             // The rest of the body may still be on its way.
-            Self::TooLarge { .. } | Self::Slow | Self::Broken => {
+            Self::TooLarge { .. } | Self::Slow { .. } | Self::Broken => {
                 response.force_close();
             }
             _ => {}

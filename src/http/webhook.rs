@@ -49,6 +49,8 @@ pub struct Webhook {
 enum NoReview {
     /// The client is told so.
     Refused(Failure),
+    /// It was too large or too slow to be read to its end.
+    Unread(Failure),
     /// The fault is ours, or the network's between us and the API server: it is answered as such (DESIGN 3.3), since an
     /// API server may take every other answer for no opinion. The version is the one asked, as far as it is known.
     Fault(Version, Fault),
@@ -82,6 +84,7 @@ impl Webhook {
         let (review, _permit) = match self.receive(request, payload, until).await {
             Ok(received) => received,
             Err(NoReview::Refused(failure)) => return Err(failure),
+            Err(NoReview::Unread(failure)) => return self.answer_unread(failure),
             Err(NoReview::Fault(version, fault)) => return respond(version, &self.authorizer.fault(fault)),
         };
         let decided = AssertUnwindSafe(self.authorizer.review(review.request, cluster)).catch_unwind();
@@ -108,7 +111,7 @@ impl Webhook {
         };
         let received = body::receive(request, payload, self.settings.max_body_bytes, until).await;
         let body = received.map_err(|failure| match failure {
-            Failure::Slow => NoReview::Fault(Version::V1, Fault::Deadline),
+            failure @ (Failure::TooLarge { .. } | Failure::Slow { .. }) => NoReview::Unread(failure),
             failure => NoReview::Refused(failure),
         })?;
         let review = review::read(&body).map_err(|error| NoReview::Refused(error.into()))?;
@@ -118,6 +121,23 @@ impl Webhook {
             Err(_) if self.authorizer.is_exempt(&review.request) => Ok((review, None)),
             Err(_) => Err(NoReview::Fault(review.version, Fault::Overload)),
         }
+    }
+
+    /// The answer to a review that was not read to its end. Where nothing is known of a `failurePolicy: Deny` it is
+    /// refused, as for overload: whoever lists can make the review as long as they like by its selectors, and an API server
+    /// that fails open would go on without an answer.
+    fn answer_unread(&self, failure: Failure) -> Result<HttpResponse, Failure> {
+        let (asked, fault) = match failure {
+            Failure::TooLarge { asked, .. } => (asked, Fault::TooLarge),
+            Failure::Slow { asked } => (asked, Fault::Deadline),
+            other => return Err(other),
+        };
+        let reply = self.authorizer.fault(fault);
+        if reply.outcome == Outcome::Unavailable {
+            return Err(failure);
+        }
+        tracing::warn!(%failure, "a review that was not read to its end is denied");
+        respond(asked, &reply)
     }
 
     /// The cluster that the path names, otherwise `server.cluster`.

@@ -1,8 +1,8 @@
 //! The built-in guards, as ordinary Deny policies (DESIGN 3.6).
 
 use super::ast::{
-    AccessPolicy, Conditions, Effect, Enforcement, Name, ResourcePattern, ResourceRule, Rule, SubjectTerm,
-    Validity,
+    AccessPolicy, Conditions, Effect, Enforcement, Name, NamespacePattern, ResourcePattern, ResourceRule,
+    Rule, SubjectTerm, Validity,
 };
 use super::pattern::Pattern;
 use super::settings::{Guard, Settings};
@@ -45,21 +45,50 @@ fn impersonate_exempt(settings: &Settings) -> AccessPolicy {
         rules.push(rule("users", users));
     }
     for exempt in &settings.exempt {
-        let user = exempt.user.to_string();
-        if let Some((namespace, name)) = user
-            .strip_prefix(SERVICE_ACCOUNT)
-            .and_then(|rest| rest.split_once(':'))
-            .and_then(|(namespace, name)| Some((Pattern::parse(namespace).ok()?, Pattern::parse(name).ok()?)))
-        {
+        if let Some((namespace, name)) = service_accounts(&exempt.user) {
             let mut account = rule("serviceaccounts", vec![name]);
-            account.namespaces = Some(vec![super::ast::NamespacePattern::Named(namespace)]);
+            account.namespaces = Some(vec![NamespacePattern::Named(namespace)]);
             rules.push(account);
         }
-        if let Some(node) = user.strip_prefix(NODE).and_then(|node| Pattern::parse(node).ok()) {
-            rules.push(rule("nodes", vec![node]));
-        }
+        rules.extend(nodes(&exempt.user).map(|node| rule("nodes", vec![node])));
     }
     policy(Guard::ImpersonateExempt, rules, Vec::new(), "impersonating this identity is not permitted")
+}
+
+/// The namespaces and names of the ServiceAccounts whose user names a pattern matches, as they are impersonated: not as
+/// `users`. Where a star stands for the `:` between the two, each is what it can be at most.
+fn service_accounts(user: &Pattern) -> Option<(Pattern, Pattern)> {
+    let written = user.to_string();
+    match written.strip_prefix(SERVICE_ACCOUNT).map(|rest| rest.split_once(':')) {
+        Some(Some((namespace, name))) => Some((Pattern::parse(namespace).ok()?, Pattern::parse(name).ok()?)),
+        Some(None) => {
+            let namespace = user.prefix().strip_prefix(SERVICE_ACCOUNT)?;
+            (user.as_exact().is_none())
+                .then(|| (Pattern::prefixed(namespace), Pattern::suffixed(user.suffix())))
+        }
+        None => may_begin_with(user, SERVICE_ACCOUNT).then(|| (Pattern::prefixed(""), ending_of(user))),
+    }
+}
+
+/// The names of the nodes whose user names a pattern matches.
+fn nodes(user: &Pattern) -> Option<Pattern> {
+    match user.to_string().strip_prefix(NODE) {
+        Some(node) => Pattern::parse(node).ok(),
+        None => may_begin_with(user, NODE).then(|| ending_of(user)),
+    }
+}
+
+/// Whether a pattern's first star may stand for the rest of this beginning.
+fn may_begin_with(user: &Pattern, beginning: &str) -> bool {
+    user.as_exact().is_none() && beginning.starts_with(user.prefix())
+}
+
+/// What the names end with, that no `:` is in.
+fn ending_of(user: &Pattern) -> Pattern {
+    match user.suffix().rsplit_once(':') {
+        Some((_, "")) | None => Pattern::suffixed(user.suffix().trim_end_matches(':')),
+        Some((_, name)) => Pattern::exact(name),
+    }
 }
 
 fn impersonate_extras(settings: &Settings) -> AccessPolicy {

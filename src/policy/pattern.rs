@@ -71,6 +71,12 @@ impl Pattern {
         Self { runs: Box::new([prefix.into(), "".into()]) }
     }
 
+    /// The pattern that matches every name that ends with this.
+    #[must_use]
+    pub fn suffixed(suffix: &str) -> Self {
+        Self { runs: Box::new(["".into(), suffix.into()]) }
+    }
+
     /// The name, where the pattern has no star: it matches only that.
     #[must_use]
     pub fn as_exact(&self) -> Option<&str> {
@@ -84,6 +90,12 @@ impl Pattern {
     #[must_use]
     pub fn prefix(&self) -> &str {
         self.runs.first().map_or("", |run| run)
+    }
+
+    /// What every name that matches ends with; empty where the pattern ends with a star.
+    #[must_use]
+    pub fn suffix(&self) -> &str {
+        self.runs.last().map_or("", |run| run)
     }
 
     /// Whether it matches every name but the empty one.

@@ -42,13 +42,13 @@ member: cn=inner,dc=example
 ";
 
 /// An authority, and the files that the client's settings name.
-struct House {
+pub struct House {
     authority: Authority,
     folder: tempfile::TempDir,
 }
 
 impl House {
-    fn new() -> Self {
+    pub fn new() -> Self {
         let authority = Authority::new("house").unwrap();
         let folder = tempfile::tempdir().unwrap();
         for (name, text) in [("ca.pem", authority.ca_pem()), ("password", "secret")] {
@@ -63,12 +63,12 @@ impl House {
         ServerContext::from_pem("ldap", &identity, None, MinVersion::Tls12).unwrap()
     }
 
-    fn serve(&self, ldif: &str) -> EmbeddedDirectory {
+    pub fn serve(&self, ldif: &str) -> EmbeddedDirectory {
         let ldif = Ldif::parse(ldif).unwrap();
         EmbeddedDirectory::start(&ldif, Access::Authenticated, self.tls(), &Handle::current()).unwrap()
     }
 
-    fn client(&self, server: SocketAddr) -> Arc<Directory> {
+    pub fn client(&self, server: SocketAddr) -> Arc<Directory> {
         let password_file = self.folder.path().join("password");
         let bind = Bind::Simple { dn: "cn=service,dc=example".to_owned(), password_file };
         let mut settings = Settings::new(vec![format!("ldaps://{server}")], bind, "dc=example");

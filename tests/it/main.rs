@@ -12,6 +12,7 @@
     reason = "a test that cannot go on is to fail, and tests read files and clocks"
 )]
 
+mod attacks;
 mod commands;
 mod configuration;
 mod corpora;
