@@ -12,8 +12,8 @@ use crate::directory::{
     TlsSettings, UserSearch, Usernames,
 };
 use crate::document::{
-    Diagnostic, Diagnostics, Fields, Node, Spanned, any_text, boolean, choice, duration, integer, list, map, spanned,
-    text,
+    Diagnostic, Diagnostics, Fields, Node, Spanned, any_text, boolean, choice, duration, integer, list, map,
+    spanned, text,
 };
 use crate::eval::{AccountEffect, WhenUnreachable};
 use crate::policy::ast::AttributeType;
