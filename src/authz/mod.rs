@@ -186,6 +186,12 @@ impl Authorizer {
         reply
     }
 
+    /// Whether the subject is answered before any policy, and so also where nobody else can be.
+    #[must_use]
+    pub fn is_exempt(&self, request: &Request) -> bool {
+        eval::is_exempt(self.bound.load().set(), request)
+    }
+
     /// The answer where the fault is ours (DESIGN 3.3).
     pub fn fault(&self, fault: Fault) -> Reply {
         let outcome = match self.settings.when_undetermined {

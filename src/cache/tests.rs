@@ -1,5 +1,7 @@
 //! The cache under concurrency. Loads wait at gates that the tests open; nothing here sleeps.
 
+mod invalidation;
+
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use futures_util::FutureExt;
@@ -7,8 +9,7 @@ use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
 use super::*;
-use crate::model::Dn;
-use crate::model::Partial;
+use crate::model::{Dn, Partial};
 use jiff::Timestamp;
 
 /// A directory whose answers wait at a gate, and the clock that entries age by.
@@ -300,187 +301,6 @@ async fn a_failing_refresh_is_paused_and_the_entry_lives_on() {
     assert_eq!(it.loads(), 2);
 }
 
-/// Every way in which facts are made invalid.
-type Invalidate = fn(&FactsCache<()>);
-const INVALIDATIONS: [(&str, Invalidate); 4] = [
-    ("user", |cache| {
-        cache.invalidate_user("alice");
-    }),
-    ("entity", |cache| {
-        cache.invalidate_entity(&EntityId::new("G1"));
-    }),
-    ("all", |cache| {
-        cache.invalidate_all();
-    }),
-    ("generation", |cache| cache.set_generation(1)),
-];
-
-#[tokio::test]
-async fn what_was_invalidated_is_loaded_again_and_awaited() {
-    for (name, invalidate) in INVALIDATIONS {
-        let it = fixture();
-        it.open_gate(2);
-        let old = fresh(it.get("alice").await);
-        invalidate(&it.cache);
-        it.answer(Ok(Facts { generation: 1, ..person(&[]) }));
-        assert!(matches!(it.cache.peek("alice"), Lookup::Stale(_, Why::Changed)), "{name}");
-        let new = fresh(it.get("alice").await);
-        assert!(!Arc::ptr_eq(&old, &new), "{name}");
-        assert!(Arc::ptr_eq(&new, &fresh(it.get("alice").await)), "{name}");
-        assert_eq!(it.loads(), 2, "{name}");
-    }
-}
-
-#[tokio::test]
-async fn an_invalidation_beats_the_load_that_it_races() {
-    for (name, invalidate) in INVALIDATIONS {
-        let it = fixture();
-        let get = it.spawn_get("alice");
-        it.reading().await;
-        invalidate(&it.cache);
-        it.answer(Ok(Facts { generation: 1, ..person(&["new"]) }));
-        it.open_gate(2);
-        let entry = fresh(get.await.unwrap());
-        assert_eq!(entry.facts.touched, [EntityId::new("new")], "{name}: read before the invalidation");
-        assert_eq!(it.loads(), 2, "{name}");
-        fresh(it.get("alice").await);
-        assert_eq!(it.loads(), 2, "{name}");
-    }
-}
-
-#[tokio::test]
-async fn an_invalidation_outlives_the_end_of_another_load() {
-    let it = fixture();
-    let get = it.spawn_get("alice");
-    it.reading().await;
-    it.cache.invalidate_entity(&EntityId::new("g1"));
-    fresh(it.cache.get("bob", || async { Ok::<_, String>(nobody()) }, patient()).await);
-    it.open_gate(2);
-    fresh(get.await.unwrap());
-    assert_eq!(it.loads(), 2);
-}
-
-#[tokio::test]
-async fn what_was_invalidated_after_it_was_loaded_is_not_handed_to_who_awaited_it() {
-    for (name, invalidate) in INVALIDATIONS {
-        let it = fixture();
-        let mut get = Box::pin(it.get("alice"));
-        assert!(get.as_mut().now_or_never().is_none(), "{name}");
-        it.open_gate(2);
-        it.settled().await;
-        invalidate(&it.cache);
-        it.answer(Ok(Facts { generation: 1, ..person(&["new"]) }));
-        assert_eq!(fresh(get.await).facts.touched, [EntityId::new("new")], "{name}");
-    }
-}
-
-#[tokio::test]
-async fn a_load_that_ended_since_the_caller_looked_is_not_made_again() {
-    let it = fixture();
-    it.open_gate(1);
-    let entry = fresh(it.get("alice").await);
-    let load = Arc::new(|| async { Ok::<_, String>(nobody()) });
-    let joined = loads::join(&it.cache.shared, "alice", &load);
-    assert!(matches!(joined, Joined::Ended(held) if Arc::ptr_eq(&held, &entry)));
-}
-
-#[tokio::test]
-async fn a_directory_that_changes_during_every_load_allows_nothing() {
-    for (name, invalidate) in INVALIDATIONS.iter().take(3) {
-        let it = fixture();
-        let get = it.spawn_get("alice");
-        for _ in 0..ROUNDS * 2 {
-            it.reading().await;
-            invalidate(&it.cache);
-            it.open_gate(1);
-        }
-        assert_eq!(stale(get.await.unwrap()), Why::Changed, "{name}");
-        it.open_gate(1);
-        fresh(it.get("alice").await);
-    }
-}
-
-#[tokio::test]
-async fn invalidating_what_others_touched_leaves_an_entry_and_a_load_alone() {
-    let it = fixture();
-    let get = it.spawn_get("alice");
-    it.reading().await;
-    it.cache.invalidate_entity(&EntityId::new("g2"));
-    it.cache.invalidate_user("bob");
-    it.open_gate(1);
-    fresh(get.await.unwrap());
-    assert_eq!(it.cache.invalidate_entity(&EntityId::new("g2")), 0);
-    fresh(it.get("alice").await);
-    assert_eq!(it.loads(), 1);
-}
-
-#[tokio::test]
-async fn an_invalidation_counts_the_subjects_that_it_concerned() {
-    let it = fixture();
-    it.open_gate(3);
-    for user in ["alice", "bob", "carol"] {
-        fresh(it.get(user).await);
-    }
-    assert_eq!(it.cache.invalidate_user("alice"), 1);
-    assert_eq!(it.cache.invalidate_user("nobody"), 0);
-    assert_eq!(it.cache.invalidate_entity(&EntityId::new("g1")), 2);
-    assert_eq!(it.cache.invalidate_entity(&EntityId::new("g1")), 0);
-}
-
-#[tokio::test]
-async fn an_entry_of_a_generation_that_the_cache_has_not_heard_of_yet_is_kept() {
-    let it = fixture();
-    it.answer(Ok(Facts { generation: 7, ..person(&[]) }));
-    it.open_gate(1);
-    fresh(it.get("alice").await);
-    it.cache.set_generation(7);
-    it.cache.set_generation(3);
-    fresh(it.get("alice").await);
-    assert_eq!(it.loads(), 1);
-}
-
-#[tokio::test]
-async fn with_more_stamps_than_are_kept_a_load_is_made_twice_rather_than_trusted() {
-    let it = fixture();
-    let get = it.spawn_get("alice");
-    it.reading().await;
-    for number in 0..=ledger::MAX_STAMPS {
-        it.cache.invalidate_entity(&EntityId::new(&format!("other-{number}")));
-    }
-    it.open_gate(2);
-    fresh(get.await.unwrap());
-    assert_eq!(it.loads(), 2);
-}
-
-#[tokio::test]
-async fn the_ledger_forgets_stamps_when_no_load_is_in_flight() {
-    let it = fixture();
-    let get = it.spawn_get("alice");
-    it.reading().await;
-    it.cache.invalidate_entity(&EntityId::new("g2"));
-    it.cache.invalidate_user("bob");
-    assert_eq!(it.cache.shared.ledger().stamps(), 2);
-    it.open_gate(1);
-    fresh(get.await.unwrap());
-    it.cache.invalidate_user("bob");
-    assert_eq!(it.cache.shared.ledger().stamps(), 0);
-}
-
-#[tokio::test]
-async fn the_index_does_not_grow_with_refreshes() {
-    let it =
-        fixture_with(Settings { soft_ttl: Duration::ZERO, hard_ttl: Duration::ZERO, ..Settings::default() });
-    let rounds = 5 * ledger::MIN_REFERENCES;
-    it.open_gate(rounds);
-    for _ in 0..rounds {
-        fresh(it.get("alice").await);
-        it.cache.shared.people.run_pending_tasks();
-    }
-    let references = it.cache.shared.ledger().references();
-    assert!(references <= 2 * (ledger::MIN_REFERENCES + 1), "{references}");
-    assert_eq!(it.cache.invalidate_user("alice"), 1);
-}
-
 #[tokio::test]
 async fn strangers_do_not_push_out_people() {
     let it = fixture_with(Settings {
@@ -609,7 +429,7 @@ async fn no_reader_ever_sees_facts_older_than_an_announced_change() {
     }
     for number in 1..=2_000 {
         version.store(number, Ordering::SeqCst);
-        INVALIDATIONS[number % 3].1(&it.cache);
+        invalidation::INVALIDATIONS[number % 3].1(&it.cache);
         announced.store(number, Ordering::SeqCst);
         tokio::task::yield_now().await;
     }

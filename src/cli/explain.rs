@@ -153,7 +153,7 @@ fn request(arguments: &Arguments) -> Result<Request, Failure> {
     let what = arguments.what.as_deref().unwrap_or_default();
     let mut extra: BTreeMap<String, Vec<String>> = BTreeMap::new();
     for (key, value) in &arguments.extra {
-        extra.entry(key.to_lowercase()).or_default().push(value.clone());
+        extra.entry(key.clone()).or_default().push(value.clone());
     }
     let subject = Subject {
         user: arguments.user.clone(),

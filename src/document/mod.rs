@@ -9,6 +9,7 @@ mod diagnostic;
 mod node;
 mod parse;
 mod render;
+mod revision;
 mod scalar;
 mod suggest;
 
@@ -17,5 +18,6 @@ pub use diagnostic::{Diagnostic, Diagnostics, MAX_DIAGNOSTICS, Severity, Source,
 pub use node::{Node, Value};
 pub use parse::{Document, MAX_DEPTH, MAX_DOCUMENTS, MAX_NODES, MAX_SOURCE_BYTES, parse};
 pub use render::{Position, quoted};
+pub use revision::revision;
 pub use scalar::{any_text, boolean, choice, duration, integer, network, text, timestamp};
 pub use suggest::{did_you_mean, did_you_mean_or_list};

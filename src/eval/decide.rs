@@ -106,7 +106,8 @@ pub fn would<T: Trace>(
 }
 
 /// Whether the subject is answered before any policy (DESIGN 3.5).
-pub(super) fn is_exempt(set: &PolicySet, request: &Request) -> bool {
+#[must_use]
+pub fn is_exempt(set: &PolicySet, request: &Request) -> bool {
     set.settings().exempt.iter().any(|exempt| exempt.matches(&request.subject))
 }
 

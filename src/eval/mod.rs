@@ -13,7 +13,7 @@ mod trace;
 mod truth;
 
 pub use account::AccountProblem;
-pub use decide::{Cause, Evaluation, Would, decide, would};
+pub use decide::{Cause, Evaluation, Would, decide, is_exempt, would};
 pub use facts::{Bound, Prepared, View};
 pub use plan::{Plan, circumstances, plan};
 pub use reply::reply;

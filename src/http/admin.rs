@@ -8,13 +8,14 @@ use actix_web::http::header::CONTENT_TYPE;
 use actix_web::{HttpRequest, HttpResponse, web};
 use futures_util::FutureExt;
 use serde_json::json;
+use tokio::sync::Semaphore;
 
 use super::clients::Caller;
 use super::failure::Failure;
 use super::route::{Meter, Route};
 use super::webhook::unknown_route;
-use super::{Service, TokenFile, body};
-use crate::authz::Check;
+use super::{TokenFile, body};
+use crate::authz::{Authorizer, Check};
 use crate::review;
 use crate::telemetry::{Metrics, build};
 
@@ -27,25 +28,35 @@ pub struct AdminSettings {
     pub client_certificates: bool,
     /// `server.cluster`: for which reviews are explained unless `?cluster=` names another.
     pub cluster: Option<Arc<str>>,
-    /// `server.deadline`: within which a body has to arrive.
+    /// `server.deadline`: for one explanation, its body included.
     pub deadline: Duration,
     /// `server.maxBodyBytes`.
     pub max_body_bytes: usize,
 }
 
+/// How many explanations are worked on at once; more wait for their turn, within the deadline.
+const MAX_EXPLANATIONS: usize = 8;
+
 /// What the admin listener's routes share.
-pub struct Admin<S> {
-    service: Arc<S>,
+pub struct Admin {
+    authorizer: Arc<Authorizer>,
     settings: AdminSettings,
     metrics: Metrics,
+    explanations: Semaphore,
     meter: Meter,
 }
 
-impl<S: Service> Admin<S> {
-    /// The routes' state, in front of a service.
+impl Admin {
+    /// The routes' state, in front of the service.
     #[must_use]
-    pub fn new(service: Arc<S>, settings: AdminSettings, metrics: &Metrics) -> Arc<Self> {
-        Arc::new(Self { service, settings, metrics: metrics.clone(), meter: Meter::new(metrics) })
+    pub fn new(authorizer: Arc<Authorizer>, settings: AdminSettings, metrics: &Metrics) -> Arc<Self> {
+        Arc::new(Self {
+            authorizer,
+            settings,
+            metrics: metrics.clone(),
+            explanations: Semaphore::new(MAX_EXPLANATIONS),
+            meter: Meter::new(metrics),
+        })
     }
 
     async fn answer(&self, route: Route, request: HttpRequest, payload: web::Payload) -> HttpResponse {
@@ -75,9 +86,9 @@ impl<S: Service> Admin<S> {
                 "version": build::VERSION,
                 "commit": build::COMMIT,
                 "tzdata": build::tzdata(),
-                "policyRevision": self.service.policies().get("revision"),
+                "policyRevision": &*self.authorizer.revision(),
             }))),
-            Route::Policies => Ok(HttpResponse::Ok().json(self.service.policies())),
+            Route::Policies => Ok(HttpResponse::Ok().json(self.authorizer.policies())),
             Route::Explain => self.explain(request, payload).await,
             Route::Purge => self.purge(request).await,
             Route::Authorize | Route::ClusterAuthorize => Err(Failure::UnknownRoute),
@@ -107,7 +118,7 @@ impl<S: Service> Admin<S> {
 
     /// As an API server's: `?verbose` lists every check, and so does a failure.
     fn readyz(&self, request: &HttpRequest) -> Result<HttpResponse, Failure> {
-        let checks = self.service.checks();
+        let checks = self.authorizer.checks();
         let failed: Vec<&str> =
             checks.iter().filter(|check| check.required && !check.ok).map(|check| check.name).collect();
         let verbose = query(request)?.iter().any(|(name, _)| name == "verbose");
@@ -128,9 +139,13 @@ impl<S: Service> Admin<S> {
             _ => return Err(Failure::Query("the query may hold cluster=NAME and nothing else")),
         };
         let until = Instant::now() + self.settings.deadline;
+        let permit = tokio::time::timeout_at(until.into(), self.explanations.acquire()).await;
+        let Ok(Ok(_permit)) = permit else { return Err(Failure::Busy) };
         let body = body::receive(request, payload, self.settings.max_body_bytes, until).await?;
         let review = review::read(&body)?;
-        Ok(HttpResponse::Ok().json(self.service.explain(review.request, cluster).await))
+        let explained = self.authorizer.explain(review.request, cluster);
+        let explained = tokio::time::timeout_at(until.into(), explained).await.map_err(|_| Failure::Busy)?;
+        Ok(HttpResponse::Ok().json(explained))
     }
 
     async fn purge(&self, request: &HttpRequest) -> Result<HttpResponse, Failure> {
@@ -145,13 +160,13 @@ impl<S: Service> Admin<S> {
                 ));
             }
         };
-        Ok(HttpResponse::Ok().json(json!({ "dropped": self.service.purge(user).await })))
+        Ok(HttpResponse::Ok().json(json!({ "dropped": self.authorizer.purge(user).await })))
     }
 }
 
 /// Routes `/metrics`, `/livez`, `/readyz`, `/version`, and the guarded `/policies`, `/explain` and `/purge`, which are off
 /// unless something is configured that a caller could prove itself with.
-pub fn admin<S: Service>(state: Arc<Admin<S>>) -> impl Fn(&mut web::ServiceConfig) + Clone + Send + 'static {
+pub fn admin(state: Arc<Admin>) -> impl Fn(&mut web::ServiceConfig) + Clone + Send + 'static {
     move |config| {
         for route in Route::ADMIN {
             let serving = Arc::clone(&state);

@@ -61,6 +61,9 @@ pub(super) enum Failure {
     /// There is no decision to be had.
     #[error("no decision can be made at present; this is the authoriser's fault, not the request's")]
     Unavailable,
+    /// Too many such requests are worked on.
+    #[error("no time was left for this request: try again")]
+    Busy,
     /// A part of the service that is required cannot do its work.
     #[error("not ready: {0}")]
     NotReady(String),
@@ -92,7 +95,9 @@ impl Failure {
             Self::TooLarge { .. } => StatusCode::PAYLOAD_TOO_LARGE,
             Self::Slow => StatusCode::REQUEST_TIMEOUT,
             Self::ClusterName | Self::Broken | Self::NoReview(_) | Self::Query(_) => StatusCode::BAD_REQUEST,
-            Self::Unavailable | Self::NotReady(_) | Self::Internal => StatusCode::SERVICE_UNAVAILABLE,
+            Self::Unavailable | Self::Busy | Self::NotReady(_) | Self::Internal => {
+                StatusCode::SERVICE_UNAVAILABLE
+            }
         }
     }
 

@@ -71,10 +71,6 @@ impl Route {
         matches!(self, Self::Policies | Self::Explain | Self::Purge)
     }
 
-    fn label(self) -> &'static str {
-        self.path()
-    }
-
     /// The resource, in which this handler answers the route's method and everything else is refused.
     pub(super) fn resource<H, F>(self, handler: H, meter: &Meter) -> Resource
     where
@@ -109,7 +105,7 @@ pub(super) struct InFlight(IntGauge);
 impl Meter {
     pub(super) fn new(metrics: &Metrics) -> Self {
         let requests = metrics.http_requests.clone();
-        let authorized = requests.with_label_values(&[Route::Authorize.label(), "200"]);
+        let authorized = requests.with_label_values(&[Route::Authorize.path(), "200"]);
         Self { requests, in_flight: metrics.http_in_flight.clone(), authorized }
     }
 
@@ -118,9 +114,7 @@ impl Meter {
         match (route, response.status()) {
             (Some(Route::Authorize), StatusCode::OK) => self.authorized.inc(),
             (route, status) => {
-                self.requests
-                    .with_label_values(&[route.map_or("other", Route::label), status.as_str()])
-                    .inc();
+                self.requests.with_label_values(&[route.map_or("other", Route::path), status.as_str()]).inc();
             }
         }
         response

@@ -7,20 +7,16 @@ use std::time::{Duration, Instant};
 use actix_web::http::header::ContentType;
 use actix_web::{HttpRequest, HttpResponse, web};
 use futures_util::FutureExt;
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, SemaphorePermit};
 
+use super::body;
 use super::clients::Clients;
 use super::failure::Failure;
 use super::route::{MAX_CLUSTER_CHARS, Meter, Route};
-use super::{Service, body};
-use crate::authz::{Fault, Reply};
+use crate::authz::{Authorizer, Fault, Reply};
 use crate::model::Outcome;
-use crate::review::{self, Version};
+use crate::review::{self, Review, Version};
 use crate::telemetry::Metrics;
-
-/// How long after the deadline a review that has not answered by itself is given up. The service keeps the deadline; this
-/// is for when it does not.
-const DEADLINE_GRACE: Duration = Duration::from_millis(50);
 
 /// The part of `server` that the routes need.
 #[derive(Debug, Clone)]
@@ -33,30 +29,43 @@ pub struct WebhookSettings {
     pub deadline: Duration,
     /// `maxBodyBytes`.
     pub max_body_bytes: usize,
-    /// `maxInFlight`: how many reviews are decided at once. Bodies are received beside that, because only from its body is
-    /// it known in which version a review that is one too many has to be answered.
+    /// `maxInFlight`: how many reviews are decided at once, those of exempt subjects not counted. As many bodies are received beside that, because only from its
+    /// body is it known in which version a review that is one too many has to be answered.
     pub max_in_flight: usize,
 }
 
 /// What the webhook's routes share.
-pub struct Webhook<S> {
-    service: Arc<S>,
+pub struct Webhook {
+    authorizer: Arc<Authorizer>,
     settings: WebhookSettings,
+    /// Permits to receive a body. They bound the memory of bodies, of which HTTP/2's windows bound only what is unread.
+    bodies: Semaphore,
+    /// Permits to have a review decided.
     reviews: Semaphore,
     meter: Meter,
 }
 
-impl<S: Service> Webhook<S> {
-    /// The routes' state, in front of a service.
+/// Why there is no review to decide.
+enum NoReview {
+    /// The client is told so.
+    Refused(Failure),
+    /// The fault is ours, or the network's between us and the API server: it is answered as such (DESIGN 3.3), since an
+    /// API server may take every other answer for no opinion. The version is the one asked, as far as it is known.
+    Fault(Version, Fault),
+}
+
+impl Webhook {
+    /// The routes' state, in front of the service.
     #[must_use]
-    pub fn new(service: Arc<S>, settings: WebhookSettings, metrics: &Metrics) -> Arc<Self> {
-        let reviews = Semaphore::new(settings.max_in_flight.min(Semaphore::MAX_PERMITS));
-        Arc::new(Self { service, settings, reviews, meter: Meter::new(metrics) })
+    pub fn new(authorizer: Arc<Authorizer>, settings: WebhookSettings, metrics: &Metrics) -> Arc<Self> {
+        let permits = || Semaphore::new(settings.max_in_flight.min(Semaphore::MAX_PERMITS));
+        let (bodies, reviews) = (permits(), permits());
+        Arc::new(Self { authorizer, settings, bodies, reviews, meter: Meter::new(metrics) })
     }
 
     async fn answer(&self, route: Route, request: HttpRequest, payload: web::Payload) -> HttpResponse {
         let _in_flight = self.meter.enter();
-        let response = match self.review(&request, payload).await {
+        let response = match self.serve(&request, payload).await {
             Ok(response) => response,
             Err(failure) => {
                 tracing::warn!(route = route.path(), code = failure.status().as_u16(), %failure, peer = ?request.peer_addr(), "review refused");
@@ -66,25 +75,49 @@ impl<S: Service> Webhook<S> {
         self.meter.count(Some(route), response)
     }
 
-    async fn review(&self, request: &HttpRequest, payload: web::Payload) -> Result<HttpResponse, Failure> {
+    async fn serve(&self, request: &HttpRequest, payload: web::Payload) -> Result<HttpResponse, Failure> {
         let until = Instant::now() + self.settings.deadline;
         let cluster = self.cluster(request)?;
         self.settings.clients.admit(request, cluster.as_ref())?;
-        let body = body::receive(request, payload, self.settings.max_body_bytes, until).await?;
-        let review = review::read(&body)?;
-        let Ok(_permit) = self.reviews.try_acquire() else {
-            return respond(review.version, &self.service.fault(Fault::Overload));
+        let (review, _permit) = match self.receive(request, payload, until).await {
+            Ok(received) => received,
+            Err(NoReview::Refused(failure)) => return Err(failure),
+            Err(NoReview::Fault(version, fault)) => return respond(version, &self.authorizer.fault(fault)),
         };
-        let decided = AssertUnwindSafe(self.service.review(review.request, cluster)).catch_unwind();
-        let reply = match tokio::time::timeout_at((until + DEADLINE_GRACE).into(), decided).await {
+        let decided = AssertUnwindSafe(self.authorizer.review(review.request, cluster)).catch_unwind();
+        let reply = match tokio::time::timeout_at(until.into(), decided).await {
             Ok(Ok(reply)) => reply,
             Ok(Err(_panic)) => {
                 tracing::error!("review panicked");
-                self.service.fault(Fault::Internal)
+                self.authorizer.fault(Fault::Internal)
             }
-            Err(_elapsed) => self.service.fault(Fault::Deadline),
+            Err(_elapsed) => self.authorizer.fault(Fault::Deadline),
         };
         respond(review.version, &reply)
+    }
+
+    /// Receives the review, and the permit to have it decided; exempt subjects need none.
+    async fn receive(
+        &self,
+        request: &HttpRequest,
+        payload: web::Payload,
+        until: Instant,
+    ) -> Result<(Review, Option<SemaphorePermit<'_>>), NoReview> {
+        let Ok(Ok(_body_permit)) = tokio::time::timeout_at(until.into(), self.bodies.acquire()).await else {
+            return Err(NoReview::Fault(Version::V1, Fault::Overload));
+        };
+        let received = body::receive(request, payload, self.settings.max_body_bytes, until).await;
+        let body = received.map_err(|failure| match failure {
+            Failure::Slow => NoReview::Fault(Version::V1, Fault::Deadline),
+            failure => NoReview::Refused(failure),
+        })?;
+        let review = review::read(&body).map_err(|error| NoReview::Refused(error.into()))?;
+        match self.reviews.try_acquire() {
+            Ok(permit) => Ok((review, Some(permit))),
+            // A flood must not stop the control plane: who is exempt costs nothing and is answered all the same.
+            Err(_) if self.authorizer.is_exempt(&review.request) => Ok((review, None)),
+            Err(_) => Err(NoReview::Fault(review.version, Fault::Overload)),
+        }
     }
 
     /// The cluster that the path names, otherwise `server.cluster`.
@@ -99,9 +132,7 @@ impl<S: Service> Webhook<S> {
 
 /// Routes `POST /authorize` and `POST /clusters/{cluster}/authorize`. Only the path counts: the query, to which API servers
 /// add `timeout`, is not looked at.
-pub fn webhook<S: Service>(
-    state: Arc<Webhook<S>>,
-) -> impl Fn(&mut web::ServiceConfig) + Clone + Send + 'static {
+pub fn webhook(state: Arc<Webhook>) -> impl Fn(&mut web::ServiceConfig) + Clone + Send + 'static {
     move |config| {
         for route in Route::WEBHOOK {
             let serving = Arc::clone(&state);

@@ -26,7 +26,7 @@ pub struct Subject {
     pub uid: String,
     /// `spec.groups` (`spec.group` in v1beta1); order has no meaning, duplicates occur.
     pub groups: Vec<String>,
-    /// `spec.extra`, keys in lower case. Values of keys that differ only by case stand under one key, all of them.
+    /// `spec.extra`, keys byte for byte: two that differ only by case are two keys.
     pub extra: BTreeMap<String, Vec<String>>,
 }
 

@@ -1,10 +1,9 @@
 //! A policy set: all policies and the vocabulary, checked, compiled, indexed, immutable, with a revision.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use ipnet::IpNet;
-use sha2::{Digest, Sha256};
 
 use super::ast::{
     AccessPolicy, AttributeType, Calendar, Documents, Effect, Enforcement, GroupRef, Rule, SubjectTerm,
@@ -15,7 +14,7 @@ use super::pattern::Pattern;
 use super::rules::Scopes;
 use super::settings::Settings;
 use super::{check, guards};
-use crate::document::{Diagnostics, Source, Span, Spanned};
+use crate::document::{self, Diagnostics, Source, Span, Spanned};
 
 /// All policies and vocabulary that were loaded together. Immutable; its revision is a hash of the content of the
 /// sources, so that two replicas with the same files show the same one.
@@ -169,7 +168,7 @@ impl PolicySet {
         let vocabulary = &documents.vocabulary;
         let texts = |list: &[Spanned<String>]| list.iter().map(|text| text.value.clone()).collect();
         Ok(Self {
-            revision: revision(sources),
+            revision: document::revision(sources).into(),
             policies,
             slots,
             index,
@@ -266,17 +265,6 @@ impl PolicySet {
     pub fn warnings(&self) -> &Diagnostics {
         &self.warnings
     }
-}
-
-/// A hash of what was written, whatever the files are called and in which order they were read.
-fn revision(sources: &[Source]) -> Arc<str> {
-    let contents: BTreeSet<[u8; 32]> =
-        sources.iter().map(|source| Sha256::digest(&source.bytes).into()).collect();
-    let mut all = Sha256::new();
-    for content in contents {
-        all.update(content);
-    }
-    all.finalize().iter().take(8).map(|byte| format!("{byte:02x}")).collect::<String>().into()
 }
 
 /// The slots of all rules, section by section; a section begins on a block of its own.

@@ -20,6 +20,7 @@ pub(super) struct Context {
     depth: Cell<usize>,
     requirements: Cell<usize>,
     values: Cell<usize>,
+    selector_values: Cell<usize>,
     problem: RefCell<Option<Problem>>,
     steps: RefCell<Vec<Step>>,
 }
@@ -110,6 +111,22 @@ impl Context {
         self.count(&self.requirements, MAX_REQUIREMENTS, Problem::TooManyRequirements)
     }
 
+    /// Whether further requirements are to be passed over; never of what people write by hand, where they are an error.
+    pub(super) fn is_full_of_requirements(&self) -> bool {
+        !self.by_hand && self.requirements.get() >= MAX_REQUIREMENTS
+    }
+
+    /// Counts a value of a requirement, apart from all other values: whoever adds them must not crowd out the groups. Of
+    /// what people write by hand too many are an error.
+    pub(super) fn has_room_for_selector_value<E: Error>(&self) -> Result<bool, E> {
+        if self.by_hand {
+            return self.count(&self.selector_values, MAX_VALUES, Problem::TooManyValues).map(|()| true);
+        }
+        let count = self.selector_values.get().saturating_add(1);
+        self.selector_values.set(count);
+        Ok(count <= MAX_VALUES)
+    }
+
     fn count<E: Error>(&self, counter: &Cell<usize>, most: usize, problem: Problem) -> Result<(), E> {
         counter.set(counter.get() + 1);
         if counter.get() > most { Err(self.fail(problem)) } else { Ok(()) }
@@ -190,7 +207,7 @@ impl<'de> Shape<'de> for Texts {
 }
 
 /// A string in a list, where `null` does not stand for anything.
-struct Item;
+pub(super) struct Item;
 
 impl<'de> Shape<'de> for Item {
     type Value = String;

@@ -19,8 +19,9 @@ pub use write::{MAX_EVALUATION_ERROR_CHARS, MAX_REASON_CHARS, write};
 pub const MAX_DEPTH: usize = 32;
 
 /// How many requirements the selectors of a review may have together; a review costs an API server's client nothing, and
-/// each requirement is looked at (kubernetes/kubernetes#141457).
+/// each requirement is looked at (kubernetes/kubernetes#141457). Further ones are dropped, which is the broader request.
 pub const MAX_REQUIREMENTS: usize = 1_000;
 
-/// How many values a review may have together: groups, values of `extra`, values of requirements.
+/// How many groups and values of `extra` a review may have together, and how many values its requirements; a requirement
+/// with further ones is dropped.
 pub const MAX_VALUES: usize = 100_000;

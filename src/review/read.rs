@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use serde::de::{DeserializeSeed, MapAccess, SeqAccess};
 
 use super::error::{Problem, ReviewError, quoted};
-use super::json::{Anything, Context, Fields, Reader, Shape, Text, Texts};
+use super::json::{Anything, Context, Fields, Item, Reader, Shape, Text, Texts};
 use crate::model::{Action, NonResourceAction, Operator, Request, Requirement, ResourceAction, Subject};
 
 /// A SubjectAccessReview, read.
@@ -32,8 +32,12 @@ pub enum Version {
 /// Fields have exactly Kubernetes' names; unknown ones are tolerated, because new versions of Kubernetes add some, but no
 /// key may occur twice, in unknown objects neither. `null` is the same as an absent field, except in lists. `metadata`
 /// and `status` are not looked at. Requirements of selectors that cannot be understood are dropped, and `rawSelector` is
-/// never looked at: selectors only narrow a request, so that the request without them is the broader one. Keys of `extra`
-/// are folded to lower case, and the values of keys that then are the same are all kept.
+/// never looked at: selectors only narrow a request, so that the request without them is the broader one. For the same
+/// reason requirements beyond [`MAX_REQUIREMENTS`](super::MAX_REQUIREMENTS), and those whose values pass
+/// [`MAX_VALUES`](super::MAX_VALUES), are dropped as well and are no errors: whoever lists can add as many as they like,
+/// and an API server that fails open must not be made to go on without an answer. Keys of `extra` are kept byte for byte:
+/// an API server folds the headers that they come from *before* it undoes their percent-encoding, so that a capital in a
+/// key is one that somebody put there on purpose.
 ///
 /// # Errors
 /// Where the body is anything but one such review. See [`Problem`].
@@ -219,7 +223,7 @@ impl<'de> Shape<'de> for Extra {
         let mut extra = BTreeMap::<String, Vec<String>>::new();
         while let Some(key) = fields.next()? {
             let values = fields.value(&key, Texts)?.unwrap_or_default();
-            extra.entry(key.to_lowercase()).or_default().extend(values);
+            extra.insert(key.into_owned(), values);
         }
         Ok(extra)
     }
@@ -315,12 +319,20 @@ impl<'de> Shape<'de> for Requirements {
     fn list<A: SeqAccess<'de>>(self, context: &Context, mut items: A) -> Result<Self::Value, A::Error> {
         let mut requirements = Vec::new();
         let mut index = 0;
-        while let Some(requirement) = context.item(&mut items, index, RequirementShape)? {
-            context.count_requirement()?;
-            requirements.extend(requirement);
+        loop {
+            if context.is_full_of_requirements() {
+                if context.item(&mut items, index, Anything)?.is_none() {
+                    return Ok(requirements);
+                }
+            } else {
+                let Some(requirement) = context.item(&mut items, index, RequirementShape)? else {
+                    return Ok(requirements);
+                };
+                context.count_requirement()?;
+                requirements.extend(requirement);
+            }
             index += 1;
         }
-        Ok(requirements)
     }
 }
 
@@ -332,26 +344,55 @@ impl<'de> Shape<'de> for RequirementShape {
     const EXPECTED: &'static str = "a requirement";
 
     fn object<A: MapAccess<'de>>(self, mut fields: Fields<'_, 'de, A>) -> Result<Self::Value, A::Error> {
-        let (mut name, mut operator, mut values) = (String::new(), String::new(), Vec::new());
+        let (mut name, mut operator, mut values) = (String::new(), String::new(), Some(Vec::new()));
         while let Some(key) = fields.next()? {
             match key.as_ref() {
                 "key" => name = fields.value(&key, Text)?,
                 "operator" => operator = fields.value(&key, Text)?,
-                "values" => values = fields.value(&key, Texts)?.unwrap_or_default(),
+                "values" => values = fields.value(&key, RequirementValues)?,
                 _ => fields.unknown(&key)?,
             }
         }
-        let requirement = match (operator.as_str(), values.is_empty()) {
-            ("In", false) => Some(Operator::In),
-            ("NotIn", false) => Some(Operator::NotIn),
-            ("Exists", true) => Some(Operator::Exists),
-            ("DoesNotExist", true) => Some(Operator::DoesNotExist),
-            _ => None,
-        }
-        .map(|operator| Requirement { key: name, operator, values });
+        let requirement = values.and_then(|values| {
+            let operator = match (operator.as_str(), values.is_empty()) {
+                ("In", false) => Operator::In,
+                ("NotIn", false) => Operator::NotIn,
+                ("Exists", true) => Operator::Exists,
+                ("DoesNotExist", true) => Operator::DoesNotExist,
+                _ => return None,
+            };
+            Some(Requirement { key: name, operator, values })
+        });
         if requirement.is_none() && fields.context.is_by_hand() {
             return Err(fields.context.fail(Problem::NotARequirement));
         }
         Ok(requirement)
+    }
+}
+
+/// The values of a requirement; `None` where there are more than are kept: some of them would be another requirement.
+struct RequirementValues;
+
+impl<'de> Shape<'de> for RequirementValues {
+    type Value = Option<Vec<String>>;
+    const EXPECTED: &'static str = "a list of strings";
+
+    fn null(self) -> Result<Self::Value, Problem> {
+        Ok(Some(Vec::new()))
+    }
+
+    fn list<A: SeqAccess<'de>>(self, context: &Context, mut items: A) -> Result<Self::Value, A::Error> {
+        let mut values = Some(Vec::new());
+        let mut index = 0;
+        while let Some(value) = context.item(&mut items, index, Item)? {
+            if !context.has_room_for_selector_value()? {
+                values = None;
+            }
+            if let Some(values) = &mut values {
+                values.push(value);
+            }
+            index += 1;
+        }
+        Ok(values)
     }
 }

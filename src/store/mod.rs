@@ -19,7 +19,7 @@ use sha2::{Digest, Sha256};
 use tokio::runtime::Handle;
 use tokio::sync::watch;
 
-use crate::document::{Diagnostic, Diagnostics, Source};
+use crate::document::{self, Diagnostic, Diagnostics, Source};
 use crate::telemetry::Metrics;
 
 pub use sources::{ReadError, read_sources};
@@ -32,9 +32,6 @@ const PAUSE: Duration = Duration::from_millis(50);
 
 /// The shortest time between two looks at the files, whatever is configured.
 const MIN_RELOAD_INTERVAL: Duration = Duration::from_millis(10);
-
-/// How many bytes of the content's hash name a revision.
-const REVISION_BYTES: usize = 8;
 
 /// `policies`.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -90,17 +87,6 @@ enum Seen {
 /// The hash of the names and bytes of a set's sources.
 type Content = [u8; 32];
 
-/// The revision of a policy set: a hash of what its files contain, in hexadecimal digits. The names and the order of the
-/// files are no part of it.
-#[must_use]
-pub fn revision(sources: &[Source]) -> String {
-    let mut files: Vec<[u8; 32]> =
-        sources.iter().map(|source| Sha256::digest(&source.bytes).into()).collect();
-    files.sort_unstable();
-    let hash: [u8; 32] = Sha256::digest(files.concat()).into();
-    hash.iter().take(REVISION_BYTES).map(|byte| format!("{byte:02x}")).collect()
-}
-
 impl<S: Send + Sync + 'static> Store<S> {
     /// Loads the first set on this thread, and follows its files on `handle` from then on.
     ///
@@ -114,8 +100,11 @@ impl<S: Send + Sync + 'static> Store<S> {
     ) -> Result<Arc<Self>, Diagnostics> {
         let sources = read_settled(None, &settings.paths).map_err(|error| unreadable(&error))?;
         let content = content(&sources);
-        let first =
-            Published { set: Arc::new(compile(&sources)?), revision: revision(&sources).into(), content };
+        let first = Published {
+            set: Arc::new(compile(&sources)?),
+            revision: document::revision(&sources).into(),
+            content,
+        };
         let store = Arc::new(Self {
             compile,
             handle,
@@ -191,7 +180,7 @@ impl<S: Send + Sync + 'static> Store<S> {
             return Ok(());
         }
         let store = Arc::clone(self);
-        let revision: Arc<str> = revision(&sources).into();
+        let revision: Arc<str> = document::revision(&sources).into();
         let compiled = self.blocking(move || (store.compile)(&sources)).await?;
         let set = Arc::new(compiled.map_err(|diagnostics| diagnostics.to_string())?);
         self.current.store(Arc::new(Published { set: Arc::clone(&set), revision, content }));

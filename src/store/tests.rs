@@ -267,13 +267,3 @@ async fn half_a_set_is_never_taken() {
     let _ = it.store.reload().await;
     assert_eq!(*it.store.current(), "199+199");
 }
-
-#[test]
-fn a_revision_depends_on_content_alone() {
-    let source = |name: &str, text: &str| Source { name: name.into(), bytes: text.as_bytes().into() };
-    let one = revision(&[source("a", "x"), source("b", "y")]);
-    assert_eq!(one, revision(&[source("c", "y"), source("d", "x")]));
-    assert_ne!(one, revision(&[source("a", "xy")]));
-    assert_ne!(one, revision(&[source("a", "x"), source("b", "z")]));
-    assert_eq!(one.len(), 2 * REVISION_BYTES);
-}
