@@ -67,12 +67,14 @@ fn the_reference_of_the_configuration_has_every_key_that_can_be_read_and_no_othe
     assert_eq!(explained, shown, "the tables (left) and the examples (right) name the same keys");
 
     let unavailable = ["srv", "sasl", "objects"];
-    for file in ["mod.rs", "server.rs", "directory.rs", "decisions.rs"] {
-        for key in decoded_keys(&read(&format!("src/config/{file}"))) {
-            let is_there = explained.iter().any(|path| path.split('.').any(|part| part == key));
-            let is_head = ["apiVersion", "kind"].contains(&&*key);
-            assert!(is_there || is_head || unavailable.contains(&&*key), "src/config/{file} reads `{key}`");
-        }
+    let sources: String = files_below(&root().join("src/config"), "rs")
+        .into_iter()
+        .map(|file| std::fs::read_to_string(file).unwrap())
+        .collect();
+    for key in decoded_keys(&sources) {
+        let is_there = explained.iter().any(|path| path.split('.').any(|part| part == key));
+        let is_head = ["apiVersion", "kind"].contains(&&*key);
+        assert!(is_there || is_head || unavailable.contains(&&*key), "src/config reads `{key}`");
     }
 }
 
@@ -188,7 +190,6 @@ fn the_explanation_in_the_readme_is_the_answer() {
 
 #[test]
 fn links_between_documents_lead_somewhere() {
-    // Written by others, or made by a build.
     for name in documents() {
         let folder = Path::new(&name).parent().unwrap().to_path_buf();
         for link in read(&name).split("](").skip(1).filter_map(|rest| rest.split(')').next()) {
@@ -298,7 +299,7 @@ fn keys(node: &Node, path: &str, into: &mut BTreeSet<String>) {
 /// The names of fields that a decoder asks for.
 fn decoded_keys(source: &str) -> BTreeSet<String> {
     let source: String = source.chars().filter(|c| !c.is_whitespace()).collect();
-    let markers = ["optional(\"", "required(\"", "node(\"", "path(\"", "elements(&mutfields,\""];
+    let markers = ["optional(\"", "required(\"", "node(\"", "path(\"", "(&mutfields,\"", "key(\""];
     let found: BTreeSet<String> = markers
         .iter()
         .flat_map(|marker| source.split(marker).skip(1))
