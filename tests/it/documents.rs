@@ -223,6 +223,37 @@ fn the_examples_for_the_api_server_agree_with_the_configuration() {
     assert!(server.as_str().unwrap().ends_with(&format!("/clusters/{cluster}/authorize")), "{server}");
 }
 
+#[test]
+fn the_image_is_built_from_all_that_the_sources_include() {
+    let copied: BTreeSet<String> = read("Dockerfile")
+        .lines()
+        .filter_map(|line| line.strip_prefix("COPY "))
+        .filter(|line| !line.starts_with("--from"))
+        .flat_map(|line| {
+            line.split_whitespace()
+                .filter(|word| !word.starts_with("./"))
+                .map(str::to_owned)
+                .collect::<Vec<_>>()
+        })
+        .collect();
+    let let_through: BTreeSet<String> =
+        read(".dockerignore").lines().filter_map(|line| line.strip_prefix('!')).map(str::to_owned).collect();
+    assert_eq!(copied, let_through);
+    for file in files_below(&root().join("src"), "rs") {
+        let text = std::fs::read_to_string(&file).unwrap();
+        for included in text.split("include_str!(\"").skip(1).filter_map(|rest| rest.split('"').next()) {
+            let path = std::fs::canonicalize(file.parent().unwrap().join(included)).unwrap();
+            let place = path.strip_prefix(root().canonicalize().unwrap()).unwrap();
+            let top = place.components().next().unwrap().as_os_str().to_str().unwrap();
+            assert!(
+                copied.contains(top),
+                "{} includes {included}, which is not in the image",
+                file.display()
+            );
+        }
+    }
+}
+
 /// The Markdown files for users, by their paths from the root.
 fn documents() -> Vec<String> {
     let mut names: Vec<String> =
