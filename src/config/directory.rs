@@ -12,8 +12,8 @@ use crate::directory::{
     TlsSettings, UserSearch, Usernames,
 };
 use crate::document::{
-    Diagnostic, Diagnostics, Fields, Node, Spanned, any_text, boolean, choice, duration, integer, list, map,
-    spanned, text,
+    Diagnostic, Diagnostics, Fields, Node, Spanned, boolean, choice, duration, integer, list, map, spanned,
+    text,
 };
 use crate::eval::{AccountEffect, WhenUnreachable};
 use crate::policy::ast::AttributeType;
@@ -324,7 +324,7 @@ fn pool(node: &Node, diagnostics: &mut Diagnostics) -> Option<PoolSettings> {
 
 fn usernames(node: &Node, diagnostics: &mut Diagnostics) -> Option<Usernames> {
     let mut fields = Fields::open(node, diagnostics)?;
-    let strip_prefix = fields.optional("stripPrefix", diagnostics, any_text);
+    let strip_prefix = fields.node("stripPrefix").and_then(|node| node.as_text().map(str::to_owned));
     let exclude = match fields.node("exclude") {
         Some(Node { value: crate::document::Value::Sequence(items), .. }) if items.is_empty() => None,
         Some(node) => list(text)(node, diagnostics),
