@@ -29,8 +29,9 @@ pub struct WebhookSettings {
     pub deadline: Duration,
     /// `maxBodyBytes`.
     pub max_body_bytes: usize,
-    /// `maxInFlight`: how many reviews are decided at once, those of exempt subjects not counted. As many bodies are received beside that, because only from its
-    /// body is it known in which version a review that is one too many has to be answered.
+    /// `maxInFlight`: how many reviews are decided at once, those of exempt subjects not counted. As many bodies are
+    /// received beside that, because only from its body is it known in which version a review that is one too many has to
+    /// be answered.
     pub max_in_flight: usize,
 }
 
