@@ -32,7 +32,7 @@ enum Command {
     Demo(demo::Arguments),
     Serve(serve::Arguments),
     Check(check::Arguments),
-    Explain(explain::Arguments),
+    Explain(Box<explain::Arguments>),
     Test(test::Arguments),
     Healthcheck(healthcheck::Arguments),
     Version(version::Arguments),
