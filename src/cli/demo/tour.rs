@@ -187,7 +187,8 @@ impl Tour<'_> {
             self.clock.set(Some(at));
             let review = stop.review();
             let status = self.ask(&review).await?;
-            let request = review::spec_from_json(&review["spec"]).map_err(Failure::operational)?;
+            let request = review::spec_from_json(review.get("spec").unwrap_or(&serde_json::Value::Null))
+                .map_err(Failure::operational)?;
             let shown = self.service.authorizer.explain_at(&request, Some(CLUSTER.into()), at).await;
             let decision = decided(&status);
             say(&stop.text(number + 1, decision, &status, &shown, paint))?;

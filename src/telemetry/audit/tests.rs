@@ -6,7 +6,7 @@ use std::sync::{Condvar, Mutex};
 use serde_json::{Value, json};
 
 use super::*;
-use crate::model::{Action, NonResourceAction, ResourceAction, Subject};
+use crate::model::{Action, Decision, NonResourceAction, ResourceAction, Subject};
 
 const LONG: Duration = Duration::from_secs(20);
 
