@@ -1,6 +1,6 @@
 //! `bailiwick check`.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use super::offline::read_policies;
 use super::serve::configuration_source;
@@ -82,11 +82,11 @@ fn files(configuration: &Configuration) -> Result<(), Failure> {
         ClientProof::TokenFile(file) => Some(file),
         ClientProof::Name(_) => None,
     });
-    tokens.chain(&configuration.admin.token_file).try_for_each(token)
+    tokens.chain(&configuration.admin.token_file).try_for_each(|file| token(file))
 }
 
-fn token(file: &PathBuf) -> Result<(), Failure> {
-    TokenFile::open(file.clone()).map(drop).map_err(|error| {
+fn token(file: &Path) -> Result<(), Failure> {
+    TokenFile::open(file.to_owned()).map(drop).map_err(|error| {
         let said = format!("{}: {error}", file.display());
         match error.kind() {
             std::io::ErrorKind::InvalidData => Failure::invalid(said),

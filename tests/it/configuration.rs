@@ -215,6 +215,13 @@ fn the_embedded_directory_needs_only_its_file() {
     assert_eq!(settings.timeouts.total, Duration::from_millis(1500));
 }
 
+#[test]
+fn the_configuration_that_we_ship_is_valid() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("deploy/config.yaml");
+    let read = Configuration::read(Source::new("config.yaml", fs::read(path).unwrap()));
+    assert!(read.is_ok(), "{}", read.unwrap_err());
+}
+
 fn read(text: &str) -> Result<Configuration, Diagnostics> {
     Configuration::read(Source::new("/etc/bailiwick/config.yaml", text.as_bytes()))
 }
