@@ -213,7 +213,7 @@ impl Authorizer {
                 ("internal", "bailiwick failed to decide; this is no fault of yours: ask whoever runs it")
             }
             Fault::TooLarge => (
-                "overload",
+                "too-large",
                 "this request is too large for bailiwick to decide: ask for it with a shorter selector",
             ),
             Fault::Deadline => {

@@ -1,16 +1,13 @@
 //! What an adversary tries: requests that are chosen to go around a Deny, or to have others refused.
 
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::Duration;
 
-use actix_web::App;
-use actix_web::test::{TestRequest, call_service, init_service, read_body_json};
-use bailiwick::authz::{Authorizer, Check, Fault, Parts, People, Reply};
+use bailiwick::authz::{Authorizer, Parts, People};
 use bailiwick::cache::FactsCache;
 use bailiwick::directory::Usernames;
 use bailiwick::document::Source;
 use bailiwick::eval::{self, Bound, Off, View};
-use bailiwick::http::{Clients, Service, Webhook, WebhookSettings, webhook};
 use bailiwick::model::{Action, Decision, GroupNames, Outcome, Request, ResourceAction, Subject};
 use bailiwick::policy::ast::{
     AccessPolicy, Documents, Effect, Enforcement, Name, NamespacePattern, ResourcePattern, ResourceRule,
@@ -21,9 +18,8 @@ use bailiwick::store::Store;
 use bailiwick::telemetry::Metrics;
 use bailiwick::telemetry::audit::{self, Audit};
 use proptest::prelude::*;
-use serde_json::{Value, json};
+use serde_json::json;
 use tokio::runtime::Handle;
-use tokio::sync::Notify;
 
 use crate::embedded::House;
 use crate::scene::{MONDAY_MORNING, ask, deny, spanned, with_extra};
@@ -99,115 +95,6 @@ fn a_source_address_under_a_key_with_a_capital_is_none() {
     };
     assert!(source(&spoofed).is_some());
     assert_eq!(source(&honest), None);
-}
-
-/// A service that never decides, denies what it cannot decide, and knows one exempt user.
-#[derive(Default)]
-struct Stuck {
-    entered: Notify,
-    faults: Mutex<Vec<Fault>>,
-}
-
-impl Service for Stuck {
-    async fn review(&self, request: Request, _: Option<Arc<str>>) -> Reply {
-        if request.subject.user != "system:apiserver" {
-            self.entered.notify_one();
-            std::future::pending::<()>().await;
-        }
-        Reply {
-            outcome: Outcome::Decided(Decision::NoOpinion),
-            reason: String::new(),
-            evaluation_error: String::new(),
-        }
-    }
-
-    fn is_exempt(&self, request: &Request) -> bool {
-        request.subject.user == "system:apiserver"
-    }
-
-    fn fault(&self, fault: Fault) -> Reply {
-        self.faults.lock().unwrap().push(fault);
-        Reply {
-            outcome: Outcome::Decided(Decision::Deny),
-            reason: "ours".to_owned(),
-            evaluation_error: String::new(),
-        }
-    }
-
-    async fn explain(&self, _: Request, _: Option<Arc<str>>) -> Value {
-        Value::Null
-    }
-
-    async fn purge(&self, _: Option<&str>) -> u64 {
-        0
-    }
-
-    fn checks(&self) -> Vec<Check> {
-        Vec::new()
-    }
-
-    fn policies(&self) -> Value {
-        Value::Null
-    }
-}
-
-fn routes(service: &Arc<Stuck>) -> impl Fn(&mut actix_web::web::ServiceConfig) + Clone + Send + 'static {
-    let settings = WebhookSettings {
-        cluster: None,
-        clients: Clients::Everyone,
-        deadline: Duration::from_secs(20),
-        max_body_bytes: 4096,
-        max_in_flight: 1,
-    };
-    webhook(Webhook::new(Arc::clone(service), settings, &Metrics::new().unwrap()))
-}
-
-fn review(version: &str, user: &str, padding: usize) -> String {
-    let padding = "x".repeat(padding);
-    format!(
-        r#"{{"kind":"SubjectAccessReview","apiVersion":"authorization.k8s.io/{version}","metadata":{{}},"spec":{{"nonResourceAttributes":{{"path":"/{padding}","verb":"get"}},"user":"{user}"}}}}"#
-    )
-}
-
-fn post(body: String) -> TestRequest {
-    TestRequest::post()
-        .uri("/authorize")
-        .insert_header(("content-type", "application/json"))
-        .set_payload(body)
-}
-
-#[tokio::test]
-async fn a_review_that_is_too_large_is_denied_in_its_version_and_not_left_to_a_caller_that_fails_open() {
-    let service = Arc::new(Stuck::default());
-    let app = init_service(App::new().configure(routes(&service))).await;
-    for version in ["v1", "v1beta1"] {
-        let response = call_service(&app, post(review(version, "ada", 8192)).to_request()).await;
-        assert_eq!(response.status(), 200);
-        let reply: Value = read_body_json(response).await;
-        let expected = json!({"apiVersion": format!("authorization.k8s.io/{version}"), "kind": "SubjectAccessReview",
-            "status": {"allowed": false, "denied": true, "reason": "ours"}});
-        assert_eq!(reply, expected);
-    }
-    assert_eq!(*service.faults.lock().unwrap(), [Fault::TooLarge, Fault::TooLarge]);
-}
-
-#[tokio::test]
-async fn the_control_plane_is_answered_while_everybody_else_is_too_many() {
-    let service = Arc::new(Stuck::default());
-    let app = init_service(App::new().configure(routes(&service))).await;
-    let mut busy = std::pin::pin!(call_service(&app, post(review("v1", "ada", 0)).to_request()));
-    tokio::select! {
-        _ = &mut busy => panic!("the service never decides"),
-        () = service.entered.notified() => {}
-    }
-    let mut denied = Vec::new();
-    for user in ["system:apiserver", "bob"] {
-        let reply: Value =
-            read_body_json(call_service(&app, post(review("v1", user, 0)).to_request()).await).await;
-        denied.push(reply["status"]["denied"].as_bool().unwrap_or_default());
-    }
-    assert_eq!(denied, [false, true]);
-    assert_eq!(*service.faults.lock().unwrap(), [Fault::Overload]);
 }
 
 /// Names that share beginnings, end within a character, and hold what means something in a pattern.

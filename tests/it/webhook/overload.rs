@@ -8,6 +8,8 @@ use crate::faulty::{Answer, FakeServer};
 
 const OVERLOADED: &str = "bailiwick is overloaded and could not decide; this is no fault of yours: try again";
 const LATE: &str = "bailiwick could not decide in time; this is no fault of yours: try again";
+const TOO_LARGE: &str =
+    "this request is too large for bailiwick to decide: ask for it with a shorter selector";
 const FAILED: &str = "bailiwick failed to decide; this is no fault of yours: ask whoever runs it";
 const UNDETERMINED: &str =
     "bailiwick could not find out whether this is denied; this is no fault of yours: ask whoever runs it";
@@ -58,6 +60,39 @@ async fn one_review_too_many_is_denied_in_its_own_version_and_told_whose_fault_i
         // The review that waits; the scrape itself is in flight as well.
         assert!(metrics.contains("bailiwick_http_requests_in_flight 2"), "{metrics}");
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_control_plane_is_answered_while_everybody_else_is_too_many() {
+    let (house, directory) = blocked(Setup { max_in_flight: 1, ..Setup::default() }).await;
+    let first = tokio::spawn({
+        let house = Arc::clone(&house);
+        async move { house.ask(question("v1")).await }
+    });
+    until("the first review asks the directory", || directory.searches() > 0).await;
+    let pods = json!({"verb": "get", "resource": "pods"});
+    let exempt =
+        house.ask(review("v1", &json!({"user": "system:apiserver", "resourceAttributes": pods}))).await;
+    assert_eq!((exempt.status.as_u16(), &json_of(&exempt)["status"]), (200, &json!({"allowed": false})));
+    let other = house.ask(question("v1")).await;
+    assert_eq!(json_of(&other), denied("v1", OVERLOADED));
+    first.abort();
+}
+
+/// Whoever lists can make a review as long as they like by its selectors, and an API server that fails open would go on
+/// without an answer.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_review_that_is_too_large_is_denied_in_its_version_and_not_left_to_a_caller_that_fails_open() {
+    let spec = json!({"user": "ada", "nonResourceAttributes": {"path": format!("/{}", "x".repeat(2 << 20)), "verb": "get"}});
+    let house = House::start(Setup::default());
+    for version in ["v1", "v1beta1"] {
+        let response = house.ask(review(version, &spec)).await;
+        assert_eq!((response.status.as_u16(), json_of(&response)), (200, denied(version, TOO_LARGE)));
+    }
+    let house = House::start(Setup { when_undetermined: WhenUndetermined::Unavailable, ..Setup::default() });
+    let response = house.ask(review("v1", &spec)).await;
+    assert_eq!(response.status, 413);
+    assert!(!response.headers.contains_key("retry-after"), "{response:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
