@@ -318,7 +318,7 @@ fn the_admin_token_does_not_cross_a_network_in_plain_text() {
     };
     assert_eq!(refusal("127.0.0.1:0", ""), None);
     assert_eq!(refusal("0.0.0.0:0", ", tls: {certFile: c, keyFile: k}"), None);
-    assert!(refusal("0.0.0.0:0", "").unwrap().contains("would cross the network unencrypted"));
+    assert!(refusal("0.0.0.0:0", "").unwrap().contains("would cross the network in the clear"));
 }
 
 #[tokio::test(flavor = "multi_thread")]
