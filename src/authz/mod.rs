@@ -224,6 +224,32 @@ impl Authorizer {
         Reply { outcome, reason: reason.to_owned(), evaluation_error: String::new() }
     }
 
+    /// The answer to a review that is one too many, with its audit line: it was refused, after all.
+    pub fn overloaded(&self, request: Request, cluster: Option<Arc<str>>) -> Reply {
+        let reply = self.fault(Fault::Overload);
+        if self.audit.is_on() {
+            let bound = self.bound.load();
+            let circumstances = eval::circumstances(&bound, &request, cluster, (self.clock)());
+            self.audit.record(Record {
+                time: circumstances.now,
+                cluster: circumstances.cluster,
+                source: circumstances.source,
+                request,
+                outcome: reply.outcome,
+                cause: "overload",
+                reason: reply.reason.clone(),
+                evaluation_error: String::new(),
+                policies: Vec::new(),
+                would: None,
+                facts: None,
+                revision: Arc::clone(bound.set().revision()),
+                valid_until: None,
+                durations: Durations::default(),
+            });
+        }
+        reply
+    }
+
     /// Decides one request with a full trace, as `bailiwick explain` does; changes no metric and writes no audit line.
     pub async fn explain(&self, request: Request, cluster: Option<Arc<str>>) -> serde_json::Value {
         let explanation = self.explain_at(&request, cluster, (self.clock)()).await;

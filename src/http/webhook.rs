@@ -52,6 +52,8 @@ enum NoReview {
     Refused(Failure),
     /// It was too large or too slow to be read to its end.
     Unread(Failure),
+    /// It is one too many.
+    Overloaded(Review),
     /// The fault is ours, or the network's between us and the API server: it is answered as such (DESIGN 3.3), since an
     /// API server may take every other answer for no opinion. The version is the one asked, as far as it is known.
     Fault(Version, Fault),
@@ -86,6 +88,9 @@ impl Webhook {
             Ok(received) => received,
             Err(NoReview::Refused(failure)) => return Err(failure),
             Err(NoReview::Unread(failure)) => return self.answer_unread(failure),
+            Err(NoReview::Overloaded(review)) => {
+                return respond(review.version, &self.authorizer.overloaded(review.request, cluster));
+            }
             Err(NoReview::Fault(version, fault)) => return respond(version, &self.authorizer.fault(fault)),
         };
         let decided = AssertUnwindSafe(self.authorizer.review(review.request, cluster)).catch_unwind();
@@ -120,7 +125,7 @@ impl Webhook {
             Ok(permit) => Ok((review, Some(permit))),
             // A flood must not stop the control plane: who is exempt costs nothing and is answered all the same.
             Err(_) if self.authorizer.is_exempt(&review.request) => Ok((review, None)),
-            Err(_) => Err(NoReview::Fault(review.version, Fault::Overload)),
+            Err(_) => Err(NoReview::Overloaded(review)),
         }
     }
 

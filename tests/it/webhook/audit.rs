@@ -27,6 +27,21 @@ async fn a_decision_is_one_line_with_all_that_led_to_it() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_review_that_was_one_too_many_leaves_a_line() {
+    let (house, directory) = overload::blocked(Setup { max_in_flight: 1, ..Setup::default() }).await;
+    let first = tokio::spawn({
+        let house = Arc::clone(&house);
+        async move { house.ask(overload::question("v1")).await }
+    });
+    until("the first review asks the directory", || directory.searches() > 0).await;
+    house.ask(overload::question("v1")).await;
+    let lines = house.audit();
+    first.abort();
+    let said: Vec<_> = lines.iter().map(|line| (&line["user"], &line["decision"], &line["cause"])).collect();
+    assert_eq!(said, [(&json!("ada"), &json!("Deny"), &json!("overload"))]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_name_cannot_forge_a_line_nor_fill_the_disk() {
     let house = House::start(Setup::default());
     let path = json!({"path": "/version", "verb": "get"});

@@ -15,7 +15,7 @@ const UNDETERMINED: &str =
     "bailiwick could not find out whether this is denied; this is no fault of yours: ask whoever runs it";
 
 /// A question that cannot be answered without the directory.
-fn question(version: &str) -> String {
+pub(super) fn question(version: &str) -> String {
     review(version, &json!({"user": "ada", "resourceAttributes": {"verb": "get", "resource": "pods"}}))
 }
 
@@ -25,7 +25,7 @@ fn denied(version: &str, reason: &str) -> Value {
 }
 
 /// The house before a directory that hangs, and the directory.
-async fn blocked(setup: Setup) -> (Arc<House>, FakeServer) {
+pub(super) async fn blocked(setup: Setup) -> (Arc<House>, FakeServer) {
     let directory = FakeServer::start(Answer::Hang, None).await;
     let house = House::start(Setup { people: Whose::At(directory.address()), ..setup });
     (Arc::new(house), directory)
