@@ -24,17 +24,24 @@ pub struct Row {
     most_in_vain: usize,
 }
 
-impl Row {
-    pub fn measure(
-        shape: Shape,
-        kind: &'static str,
-        world: &World,
-        questions: &[Question],
-        passes: usize,
-    ) -> Self {
-        let mut times = Vec::with_capacity(questions.len() * passes);
-        for pass in 0..=passes {
-            for question in questions {
+/// A kind of requests: its name, and where a world has them.
+pub type Kind = (&'static str, fn(&World) -> &[Question]);
+
+/// Every kind.
+pub const KINDS: [Kind; 3] = [
+    ("uniform", |world| &world.uniform),
+    ("home", |world| &world.home),
+    ("list all", |world| &world.everywhere),
+];
+
+/// The rows of one kind, a world each. The worlds take turns pass by pass, so that whatever slows the machine down for
+/// a while slows all of them.
+pub fn measure(kind: Kind, worlds: &[(Shape, World)], passes: usize) -> Vec<Row> {
+    let (name, questions) = kind;
+    let mut times: Vec<Vec<u64>> = worlds.iter().map(|_| Vec::new()).collect();
+    for pass in 0..=passes {
+        for (times, (_, world)) in times.iter_mut().zip(worlds) {
+            for question in questions(world) {
                 touch(question);
                 let start = Instant::now();
                 let _decided = black_box(world.decide(black_box(question)));
@@ -45,6 +52,19 @@ impl Row {
                 }
             }
         }
+    }
+    let rows = times.into_iter().zip(worlds);
+    rows.map(|(times, (shape, world))| Row::new(*shape, name, times, world, questions(world))).collect()
+}
+
+impl Row {
+    fn new(
+        shape: Shape,
+        kind: &'static str,
+        mut times: Vec<u64>,
+        world: &World,
+        questions: &[Question],
+    ) -> Self {
         times.sort_unstable();
         let counted = &questions[..COUNTED.min(questions.len())];
         let counts: Vec<(usize, usize)> = counted
@@ -54,6 +74,7 @@ impl Row {
             })
             .collect();
         let mean = |sum: usize| sum as f64 / counts.len() as f64;
+        let in_vain = counts.iter().map(|(examined, matching)| examined.saturating_sub(*matching));
         Self {
             shape,
             kind,
@@ -61,11 +82,7 @@ impl Row {
             p99: times[times.len() * 99 / 100],
             examined: mean(counts.iter().map(|(examined, _)| examined).sum()),
             matching: mean(counts.iter().map(|(_, matching)| matching).sum()),
-            most_in_vain: counts
-                .iter()
-                .map(|(examined, matching)| examined.saturating_sub(*matching))
-                .max()
-                .unwrap(),
+            most_in_vain: in_vain.max().unwrap(),
         }
     }
 }
