@@ -53,7 +53,7 @@ enum NoReview {
     /// It was too large or too slow to be read to its end.
     Unread(Failure),
     /// It is one too many.
-    Overloaded(Review),
+    Overloaded(Box<Review>),
     /// The fault is ours, or the network's between us and the API server: it is answered as such (DESIGN 3.3), since an
     /// API server may take every other answer for no opinion. The version is the one asked, as far as it is known.
     Fault(Version, Fault),
@@ -125,7 +125,7 @@ impl Webhook {
             Ok(permit) => Ok((review, Some(permit))),
             // A flood must not stop the control plane: who is exempt costs nothing and is answered all the same.
             Err(_) if self.authorizer.is_exempt(&review.request) => Ok((review, None)),
-            Err(_) => Err(NoReview::Overloaded(review)),
+            Err(_) => Err(NoReview::Overloaded(Box::new(review))),
         }
     }
 
