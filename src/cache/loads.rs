@@ -206,7 +206,7 @@ impl<P: Send + Sync + 'static> Loader<P> {
             let ticket = Ticket::new(shared);
             let begun = (shared.clock)();
             let facts = load().await.map_err(|error| Why::Load(error.to_string().into()))?;
-            let entry = Arc::new(Entry::new(facts, begun, ticket.stamp, &shared.settings));
+            let entry = Arc::new(Entry::new(facts, begun, ticket.stamp));
             if shared.publish(&self.user, &entry) {
                 return Ok(entry);
             }

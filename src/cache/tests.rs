@@ -9,7 +9,7 @@ use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
 use super::*;
-use crate::model::{Dn, Partial};
+use crate::model::{Dn, Group, GroupMembership, Partial, Values};
 use jiff::Timestamp;
 
 /// A directory whose answers wait at a gate, and the clock that entries age by.
@@ -40,15 +40,25 @@ impl Fake {
     }
 }
 
-pub(super) fn person(touched: &[&str]) -> Facts {
+/// Alice, in these groups.
+pub(super) fn person(groups: &[&str]) -> Facts {
     let dn = Dn::parse("uid=alice,dc=example").unwrap();
     let found = Person::Found { id: EntityId::new("alice-id"), dn };
-    let touched = touched.iter().map(|id| EntityId::new(id)).collect();
-    Facts { touched, ..Facts::without_entry(found, Timestamp::UNIX_EPOCH, 0) }
+    let membership = |id: &&str| {
+        let group = Group { id: EntityId::new(id), sid: None, dn: None, name: (*id).into() };
+        GroupMembership { group: Arc::new(group), via: None }
+    };
+    let groups = groups.iter().map(membership).collect();
+    let names = vec![Trigger::named("alice"), Trigger::listed("uid=alice,dc=example")];
+    Facts { groups, names, ..Facts::without_entry(found, Timestamp::UNIX_EPOCH) }
+}
+
+pub(super) fn entity(id: &str) -> Trigger {
+    Trigger::entity(&EntityId::new(id))
 }
 
 pub(super) fn nobody() -> Facts {
-    Facts::without_entry(Person::NotFound, Timestamp::UNIX_EPOCH, 0)
+    Facts::without_entry(Person::NotFound, Timestamp::UNIX_EPOCH)
 }
 
 fn fixture_with(settings: Settings) -> Fixture {
@@ -62,7 +72,7 @@ fn fixture_with(settings: Settings) -> Fixture {
         gate: Semaphore::new(0),
         reading: Semaphore::new(0),
         loads: AtomicUsize::new(0),
-        answer: Mutex::new(Ok(person(&["alice-id", "g1"]))),
+        answer: Mutex::new(Ok(person(&["g1"]))),
     });
     Fixture { cache, metrics, age, directory }
 }
@@ -117,6 +127,11 @@ impl Fixture {
 
     pub(super) fn answer(&self, answer: Result<Facts, &str>) {
         *self.directory.answer.lock().unwrap() = answer.map_err(str::to_owned);
+    }
+
+    /// What the cache's clock shows.
+    pub(super) fn now(&self) -> Instant {
+        (self.cache.shared.clock)()
     }
 
     pub(super) fn grow_old(&self, by: Duration) {
@@ -339,7 +354,7 @@ async fn a_full_cache_admits_newcomers_and_stays_bounded() {
 
 #[tokio::test]
 async fn a_stranger_and_partial_facts_live_no_longer_than_the_negative_life() {
-    let ambiguous = Facts::without_entry(Person::Ambiguous, Timestamp::UNIX_EPOCH, 0);
+    let ambiguous = Facts::without_entry(Person::Ambiguous, Timestamp::UNIX_EPOCH);
     let partial = Facts { partial: Some(Partial::Depth), ..person(&[]) };
     for facts in [nobody(), ambiguous, partial] {
         let it = fixture();
@@ -416,12 +431,14 @@ async fn no_reader_ever_sees_facts_older_than_an_announced_change() {
                     async move {
                         let read = version.load(Ordering::SeqCst);
                         tokio::task::yield_now().await;
-                        let attributes = [("version".to_owned(), vec![read.to_string()])].into();
+                        let attributes =
+                            [("version", Values::Known(vec![read.to_string()]))].into_iter().collect();
                         Ok::<_, String>(Facts { attributes, ..person(&["g1"]) })
                     }
                 };
                 if let Lookup::Fresh(entry) = cache.get("alice", load, patient()).await {
-                    let seen: usize = entry.facts.attributes["version"][0].parse().unwrap();
+                    let seen: usize =
+                        entry.facts.attributes.get("version").unwrap().known().unwrap()[0].parse().unwrap();
                     assert!(seen >= floor, "saw {seen} after {floor} was announced");
                 }
             }

@@ -14,7 +14,8 @@ use super::entry::{Entry, read_dn};
 use super::filter::{any_of, equals};
 use super::resolve::{Search, with_ids};
 use super::settings::{Flavour, GroupSearch};
-use crate::model::{Dn, EntityId, GroupMembership, Partial};
+use super::table::GroupTable;
+use crate::model::{Dn, EntityId, Group, GroupMembership, Partial};
 
 /// The most alternatives that one search has.
 const MAX_CLAUSES: usize = 200;
@@ -46,7 +47,7 @@ pub(super) struct Groups {
 /// One alternative of a level's search, with the group that it is for; `None` for the person.
 struct Clause {
     filter: String,
-    via: Option<usize>,
+    via: Option<u32>,
 }
 
 impl Groups {
@@ -56,6 +57,7 @@ impl Groups {
         settings: &GroupSearch,
         flavour: Flavour,
         member: &Member,
+        table: &GroupTable,
     ) -> Result<Self, LookupError> {
         let mut groups = Self::default();
         groups.visited.insert(member.id.clone());
@@ -63,7 +65,7 @@ impl Groups {
         for depth in 1.. {
             let start = groups.found.len();
             for chunk in chunks(&level) {
-                groups.search(directory, settings, chunk).await?;
+                groups.search(directory, settings, chunk, table).await?;
                 if groups.partial == Some(Partial::Count) {
                     return Ok(groups);
                 }
@@ -76,12 +78,11 @@ impl Groups {
                 groups.partial.get_or_insert(Partial::Depth);
                 break;
             }
-            level = groups
-                .found
-                .iter()
-                .enumerate()
+            level = (0..)
+                .zip(&groups.found)
                 .skip(start)
-                .flat_map(|(index, group)| by_dn(&group.dn, Some(index)))
+                .filter_map(|(index, membership)| Some(by_dn(membership.group.dn.as_ref()?, Some(index))))
+                .flatten()
                 .collect();
         }
         Ok(groups)
@@ -92,9 +93,10 @@ impl Groups {
         directory: &impl Search,
         settings: &GroupSearch,
         chunk: &[Clause],
+        table: &GroupTable,
     ) -> Result<(), LookupError> {
         let filters: Vec<String> = chunk.iter().map(|clause| clause.filter.clone()).collect();
-        let vias: Vec<usize> = chunk.iter().filter_map(|clause| clause.via).collect();
+        let vias: Vec<u32> = chunk.iter().filter_map(|clause| clause.via).collect();
         // With one group in question it is known through whom.
         let is_attributed = vias.first() != vias.last();
         let mut attributes = with_ids([settings.name.as_str()]);
@@ -131,12 +133,9 @@ impl Groups {
                 return Ok(());
             }
             self.visited.insert(id.clone());
-            self.found.push(GroupMembership {
-                name: name(entry, &settings.name),
-                id,
-                dn: entry.dn.clone(),
-                via,
-            });
+            let name = name(entry, &settings.name).into();
+            let group = table.share(Group { id, sid: None, dn: Some(entry.dn.clone()), name });
+            self.found.push(GroupMembership { group, via });
         }
         if found.cut == Some(Cut::ByUs) {
             self.partial = Some(Partial::Count);
@@ -147,14 +146,17 @@ impl Groups {
 
 /// The groups of the level below, by which it is told how a group was reached.
 struct Below {
-    by_dn: HashMap<String, usize>,
-    first: Option<usize>,
+    by_dn: HashMap<String, u32>,
+    first: Option<u32>,
     is_one: bool,
 }
 
 impl Below {
-    fn new(found: &[GroupMembership], vias: &[usize]) -> Self {
-        let group = |via: &usize| found.get(*via).map(|group| (group.dn.normal().to_owned(), *via));
+    fn new(found: &[GroupMembership], vias: &[u32]) -> Self {
+        let group = |via: &u32| {
+            let membership = found.get(usize::try_from(*via).ok()?)?;
+            Some((membership.group.dn.as_ref()?.normal().to_owned(), *via))
+        };
         let is_one = vias.first() == vias.last();
         let by_dn = if is_one { HashMap::new() } else { vias.iter().filter_map(group).collect() };
         Self { by_dn, first: vias.first().copied(), is_one }
@@ -162,7 +164,7 @@ impl Below {
 
     /// The first group of the level below that is a member of this one. Where the server spells its name in a way that we
     /// do not know for the same, any of the level is named: the membership is certain, only its path is not.
-    fn reached_through(&self, entry: &Entry) -> Option<usize> {
+    fn reached_through(&self, entry: &Entry) -> Option<u32> {
         if self.is_one {
             return self.first;
         }
@@ -208,7 +210,7 @@ fn direct_clauses(flavour: Flavour, member: &Member) -> Vec<Clause> {
     clauses
 }
 
-fn by_dn(dn: &Dn, via: Option<usize>) -> Vec<Clause> {
+fn by_dn(dn: &Dn, via: Option<u32>) -> Vec<Clause> {
     ["member", "uniqueMember"]
         .iter()
         .map(|attribute| Clause { filter: equals(attribute, dn.as_str()), via })
@@ -263,11 +265,11 @@ mod tests {
     async fn groups(directory: &Memory, change: impl FnOnce(&mut GroupSearch)) -> Groups {
         let mut settings = GroupSearch::new("");
         change(&mut settings);
-        Groups::of(directory, &settings, Flavour::Auto, &alice()).await.unwrap()
+        Groups::of(directory, &settings, Flavour::Auto, &alice(), &GroupTable::default()).await.unwrap()
     }
 
-    fn paths(groups: &Groups) -> Vec<(&str, Option<usize>)> {
-        groups.found.iter().map(|group| (group.name.as_str(), group.via)).collect()
+    fn paths(groups: &Groups) -> Vec<(&str, Option<u32>)> {
+        groups.found.iter().map(|membership| (&*membership.group.name, membership.via)).collect()
     }
 
     #[tokio::test]
@@ -342,7 +344,7 @@ mod tests {
             ("cn=x\\0ADEL:1", &[("cn", "deleted"), ("member", "uid=alice")]),
         ]);
         let found = groups(&directory, |_| ()).await;
-        let names: Vec<_> = found.found.iter().map(|group| group.name.as_str()).collect();
+        let names: Vec<_> = found.found.iter().map(|membership| &*membership.group.name).collect();
         assert_eq!(names, ["directory:system:masters", "directory: System:nodes", "ou=nameless"]);
     }
 

@@ -23,6 +23,7 @@ mod link;
 mod pool;
 mod resolve;
 mod settings;
+mod table;
 mod usernames;
 
 use std::sync::Arc;
@@ -161,13 +162,6 @@ impl Directory {
     #[must_use]
     pub fn is_up(&self) -> bool {
         self.core.pool.is_up()
-    }
-
-    /// The generation of the source: facts of an older one are stale. It grows only with a change feed, which this version
-    /// does not have.
-    #[must_use]
-    pub fn generation(&self) -> u64 {
-        resolve::GENERATION
     }
 
     /// Ends all connections. What is asked afterwards fails.

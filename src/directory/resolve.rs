@@ -1,6 +1,7 @@
 //! From a user's name to facts: one entry, whose name is verified; its attributes; its account; its groups.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use jiff::Timestamp;
 use ldap3::Scope;
@@ -11,8 +12,9 @@ use super::entry::{Entry, ID_ATTRIBUTES};
 use super::filter::{Template, any_of, equals};
 use super::groups::{Groups, Member, is_reserved};
 use super::settings::{Flavour, GroupSearch, MatchRule, Settings};
+use super::table::GroupTable;
 use super::{LookupError, ResultCode};
-use crate::model::{Facts, Person, Resolved};
+use crate::model::{Attributes, Facts, Person, Resolved, Trigger, Values};
 use crate::telemetry::DirectoryMetrics;
 
 /// What can be searched: the pool with what is left of a deadline, or entries in memory.
@@ -25,15 +27,12 @@ pub(super) struct Resolver {
     base: String,
     filter: Template,
     match_rule: MatchRule,
-    attributes: BTreeMap<String, String>,
+    attributes: BTreeMap<Arc<str>, String>,
     groups: GroupSearch,
     flavour: Flavour,
+    table: GroupTable,
     metrics: DirectoryMetrics,
 }
-
-/// What no resolution takes back: the generation of a source without a change feed, which is the only one of this
-/// version.
-pub(super) const GENERATION: u64 = 1;
 
 impl Resolver {
     pub(super) fn new(settings: &Settings, filter: Template, metrics: DirectoryMetrics) -> Self {
@@ -45,10 +44,11 @@ impl Resolver {
             attributes: settings
                 .attributes
                 .iter()
-                .map(|(name, attribute)| (name.clone(), from(attribute)))
+                .map(|(name, attribute)| (name.as_str().into(), from(attribute)))
                 .collect(),
             groups: settings.group_search.clone(),
             flavour: settings.flavour,
+            table: GroupTable::default(),
             metrics,
         }
     }
@@ -62,27 +62,33 @@ impl Resolver {
     ) -> Result<Facts, LookupError> {
         let entry = match self.find(directory, user).await? {
             Candidate::One(entry) => entry,
-            Candidate::None => return Ok(Facts::without_entry(Person::NotFound, read_at, GENERATION)),
-            Candidate::Several => return Ok(Facts::without_entry(Person::Ambiguous, read_at, GENERATION)),
+            Candidate::None => return Ok(self.without_entry(Person::NotFound, user, read_at)),
+            Candidate::Several => return Ok(self.without_entry(Person::Ambiguous, user, read_at)),
         };
         let member = self.member(&entry, user)?;
-        let groups = Groups::of(directory, &self.groups, self.flavour, &member).await?;
+        let groups = Groups::of(directory, &self.groups, self.flavour, &member, &self.table).await?;
         if groups.partial.is_some() {
             self.metrics.partial_lookups.inc();
             tracing::warn!(user, partial = ?groups.partial, groups = groups.found.len(), "a user may have more groups than were found");
         }
-        let mut touched = vec![member.id.clone()];
-        touched.extend(groups.found.iter().map(|group| group.id.clone()));
+        let listed = member.uids.iter().map(|uid| Trigger::listed(uid));
         Ok(Facts {
-            attributes: self.attributes(&entry)?,
-            account: state(&entry)?,
+            attributes: self.attributes(&entry),
+            account: state(&entry),
+            names: [Trigger::named(user), Trigger::listed(entry.dn.normal())]
+                .into_iter()
+                .chain(listed)
+                .collect(),
             person: Person::Found { id: member.id, dn: entry.dn },
             groups: groups.found,
             partial: groups.partial,
-            touched,
+            followed: false,
             read_at,
-            generation: GENERATION,
         })
+    }
+
+    fn without_entry(&self, person: Person, user: &str, read_at: Timestamp) -> Facts {
+        Facts { names: vec![Trigger::named(user)], ..Facts::without_entry(person, read_at) }
     }
 
     /// The one group of this name below the base of groups.
@@ -166,15 +172,15 @@ impl Resolver {
         Ok(Member { id: entry.id()?, dn: entry.dn.clone(), uids, primary_gid })
     }
 
-    fn attributes(&self, entry: &Entry) -> Result<BTreeMap<String, Vec<String>>, LookupError> {
-        let mut attributes = BTreeMap::new();
-        for (name, from) in &self.attributes {
-            let values: Vec<String> = entry.texts(from)?.into_iter().map(str::to_owned).collect();
-            if !values.is_empty() {
-                attributes.insert(name.clone(), values);
-            }
-        }
-        Ok(attributes)
+    /// The configured attributes that the entry has. Values that are no text are said to be unreadable.
+    fn attributes(&self, entry: &Entry) -> Attributes {
+        let values = |from: &str| match entry.texts(from) {
+            Ok(values) if values.is_empty() => None,
+            Ok(values) => Some(Values::Known(values.into_iter().map(str::to_owned).collect())),
+            Err(_) => Some(Values::Unreadable),
+        };
+        let read = self.attributes.iter().filter_map(|(name, from)| Some((Arc::clone(name), values(from)?)));
+        read.collect()
     }
 }
 
@@ -254,9 +260,16 @@ mod tests {
         let facts = resolved(&resolver(|_| ()), &directory, "alice").await.unwrap();
         let Person::Found { id, dn } = &facts.person else { panic!("{facts:?}") };
         assert_eq!((id.as_str(), dn.as_str()), ("a-1", "uid=alice,ou=people"));
-        assert_eq!(facts.attributes, BTreeMap::from([("department".to_owned(), vec!["7".to_owned()])]));
+        assert_eq!(
+            facts.attributes,
+            [("department", Values::Known(vec!["7".to_owned()]))].into_iter().collect()
+        );
         assert_eq!(facts.account.disabled, Some(true));
-        assert_eq!(facts.touched, [EntityId::new("a-1"), EntityId::new("g-1")]);
+        let triggers: Vec<Trigger> = facts.triggers().collect();
+        let entities = ["a-1", "g-1"].map(|id| Trigger::entity(&EntityId::new(id)));
+        let names =
+            [Trigger::named("ALICE"), Trigger::listed("uid=alice,ou=people"), Trigger::listed("alice")];
+        assert_eq!(triggers, [&entities[..], &names].concat());
         assert_eq!(facts.read_at, Timestamp::UNIX_EPOCH);
     }
 

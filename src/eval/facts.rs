@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use super::truth::{Truth, Unknown};
-use crate::model::{EntityId, Facts, GroupNames, Person, Resolved};
+use crate::model::{EntityId, Facts, GroupMembership, GroupNames, Person, Resolved, Values};
 use crate::policy::ast::GroupRef;
 use crate::policy::{GroupRefId, PolicySet, SparseSet};
 
@@ -115,10 +115,12 @@ impl Bound {
     #[must_use]
     pub fn prepare(&self, facts: Arc<Facts>) -> Prepared {
         let mut groups: Vec<GroupRefId> = Vec::new();
-        for membership in &facts.groups {
-            groups.extend(self.by_entity.get(&membership.id).into_iter().flatten());
-            if !self.by_dn.is_empty() {
-                groups.extend(self.by_dn.get(membership.dn.normal()).into_iter().flatten());
+        for GroupMembership { group, .. } in &facts.groups {
+            for id in [Some(&group.id), group.sid.as_ref()].into_iter().flatten() {
+                groups.extend(self.by_entity.get(id).into_iter().flatten());
+            }
+            if let (false, Some(dn)) = (self.by_dn.is_empty(), &group.dn) {
+                groups.extend(self.by_dn.get(dn.normal()).into_iter().flatten());
             }
         }
         groups.sort_unstable();
@@ -136,7 +138,8 @@ impl Bound {
         let clearance = match (&facts.person, self.set.clearance_attribute()) {
             (Person::Ambiguous, _) => Clearance::Unknown,
             (_, Some(attribute)) => match facts.attributes.get(attribute) {
-                Some(values) => Clearance::read(&self.set, values),
+                Some(Values::Known(values)) => Clearance::read(&self.set, values),
+                Some(Values::Unreadable) => Clearance::Unknown,
                 None => Clearance::Absent,
             },
             (_, None) => Clearance::Absent,

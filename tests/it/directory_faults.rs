@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use bailiwick::directory::embedded::{Access, EmbeddedDirectory};
 use bailiwick::directory::ldif::Ldif;
 use bailiwick::directory::{Attribute, Bind, Directory, LookupError, Settings};
-use bailiwick::model::{Partial, Person};
+use bailiwick::model::{Partial, Person, Values};
 use bailiwick::telemetry::Metrics;
 use bailiwick::tls::{Authority, ClientContext, MinVersion, ServerContext};
 use tokio::runtime::Handle;
@@ -76,7 +76,7 @@ async fn the_embedded_directory_is_asked_as_any_other() {
     let facts = directory.resolve("ada", Instant::now() + PATIENCE).await.unwrap();
     let paths: Vec<_> = facts.groups.iter().map(|group| facts.path(group).join(" < ")).collect();
     assert_eq!(paths, ["a", "b", "b < over-b", "b < over-b < top"]);
-    assert_eq!(facts.attributes.get("department"), Some(&vec!["7".to_owned()]));
+    assert_eq!(facts.attributes.get("department"), Some(&Values::Known(vec!["7".to_owned()])));
     assert_eq!(directory.resolve("*", Instant::now() + PATIENCE).await.unwrap().person, Person::NotFound);
 }
 

@@ -87,7 +87,7 @@ async fn resolve(directory: &Directory, user: &str) -> Result<Facts, LookupError
 async fn groups(directory: &Directory, user: &str) -> Vec<String> {
     let facts = resolve(directory, user).await.unwrap();
     assert!(facts.partial.is_none(), "{facts:?}");
-    facts.groups.iter().map(|group| group.name.as_str().to_owned()).collect()
+    facts.groups.iter().map(|membership| membership.group.name.to_string()).collect()
 }
 
 #[tokio::test(flavor = "multi_thread")]
