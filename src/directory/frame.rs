@@ -14,6 +14,7 @@
 
 use bytes::{Buf, Bytes, BytesMut};
 
+pub(super) use shape::Elements;
 use shape::check_message;
 
 mod shape;

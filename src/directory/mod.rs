@@ -4,6 +4,7 @@
 //! `groups` (what to search, and what it means), `pool` and `breaker` (on which server), `conn` (one search, on time),
 //! `bridge` and `frame` (what may reach `ldap3`), `link` (TCP and TLS).
 
+mod about;
 mod account;
 mod base64;
 mod breaker;
@@ -20,8 +21,13 @@ pub mod frame;
 mod groups;
 pub mod ldif;
 mod link;
+mod paging;
 mod pool;
 mod resolve;
+#[cfg(test)]
+mod scripted;
+mod search;
+mod server;
 mod settings;
 mod table;
 mod usernames;
@@ -32,6 +38,7 @@ use std::time::{Duration, Instant};
 use jiff::Timestamp;
 use tokio::runtime::Handle;
 
+pub use about::{About, ServerKind};
 pub use error::{LookupError, PasswordFault, ResultCode, Unreachable};
 pub use filter::TemplateError;
 pub use settings::{
@@ -43,7 +50,7 @@ pub use usernames::Usernames;
 use crate::model::{Facts, Resolved};
 use crate::telemetry::{DirectoryMetrics, Metrics};
 use crate::tls::{self, ClientContext};
-use conn::{Found, Origin, Query};
+use conn::{Found, Memory, Origin, Query};
 use credentials::Credentials;
 use pool::Pool;
 use resolve::{Resolver, Search};
@@ -107,9 +114,11 @@ impl Directory {
                 credentials: credentials.clone(),
                 timeouts: settings.timeouts,
                 pool: settings.pool,
+                flavour: settings.flavour,
+                strategy: settings.group_search.strategy,
                 metrics: metrics.clone(),
                 handle: handle.clone(),
-                binding: tokio::sync::Mutex::default(),
+                memory: Memory::default(),
             })
         };
         let pool = Pool::new(checked.servers.into_iter().map(origin).collect());
@@ -149,10 +158,19 @@ impl Directory {
         self.run(deadline, resolving).await
     }
 
+    /// What the server says of itself that answers now.
+    ///
+    /// # Errors
+    /// Where none can be used within the deadline and `timeouts.total`.
+    pub async fn about(&self, deadline: Instant) -> Result<Arc<About>, LookupError> {
+        let (core, deadline) = (self.core.clone(), self.within(deadline));
+        self.run(deadline, async move { core.pool.about(deadline).await }).await
+    }
+
     /// Whether a server can be reached, accepts our credentials, and answers.
     ///
     /// # Errors
-    /// Why not.
+    /// Why not. [`LookupError::Unfit`] where a server answers that cannot be used as configured, and no other can.
     pub async fn probe(&self, deadline: Instant) -> Result<(), LookupError> {
         let (core, deadline) = (self.core.clone(), self.within(deadline));
         self.run(deadline, async move { core.pool.probe(deadline).await }).await

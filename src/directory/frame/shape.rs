@@ -227,9 +227,17 @@ fn nothing(part: Option<(u8, &[u8])>) -> Result<(), &'static str> {
     if part.is_none() { Ok(()) } else { Err("more parts than it has") }
 }
 
-/// The elements in a row, as identifier and content. Ends where the bytes are no element.
+/// The elements of BER in a row, as identifier and content, which may hold elements itself. Ends where the bytes are no
+/// element: for content that the guard did not walk, such as the value of a control, that has to be looked at.
 #[derive(Clone)]
-struct Elements<'a>(&'a [u8]);
+pub(in super::super) struct Elements<'a>(&'a [u8]);
+
+impl<'a> Elements<'a> {
+    /// The elements in these bytes.
+    pub(in super::super) fn of(bytes: &'a [u8]) -> Self {
+        Self(bytes)
+    }
+}
 
 impl<'a> Iterator for Elements<'a> {
     type Item = (u8, &'a [u8]);
