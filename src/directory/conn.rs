@@ -11,6 +11,7 @@ use tokio::runtime::Handle;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 
 use super::about::{About, ServerKind, root_query, unfit};
+use super::bridge::State;
 use super::credentials::Credentials;
 use super::link::Link;
 pub(super) use super::search::{Cut, Found, Query, ServerId};
@@ -65,8 +66,8 @@ pub(super) struct Connection {
 }
 
 impl Origin {
-    /// Connects, binds, and reads the root DSE.
-    pub(super) async fn connect(self: &Arc<Self>) -> Result<Connection, LookupError> {
+    /// Connects, binds, and reads the root DSE. The state is that of the connection, before anything was sent.
+    pub(super) async fn connect(self: &Arc<Self>, state: State) -> Result<Connection, LookupError> {
         // Read before the network is touched: a password that was refused is no reason to trouble the server.
         let identity = match self.credentials.clone() {
             Some(credentials) => {
@@ -78,8 +79,8 @@ impl Origin {
         };
         let link = self
             .timed("connect", async {
-                let link =
-                    Link::open(&self.server, self.tls.as_deref(), self.timeouts.connect, &self.handle).await;
+                let (tls, budget) = (self.tls.as_deref(), self.timeouts.connect);
+                let link = Link::open(&self.server, tls, state, budget, &self.handle).await;
                 link.map_err(|error| self.unreachable(&error.to_string()))
             })
             .await?;
@@ -195,6 +196,23 @@ impl Connection {
         self.started.elapsed().saturating_sub(Duration::from_millis(self.used.load(Ordering::Relaxed)))
     }
 
+    /// Whose it is.
+    pub(super) fn id(&self) -> ServerId {
+        self.origin.id()
+    }
+
+    pub(super) fn link(&self) -> &Link {
+        &self.link
+    }
+
+    pub(super) fn handle(&self) -> &Handle {
+        &self.origin.handle
+    }
+
+    pub(super) fn operation_timeout(&self) -> Duration {
+        self.origin.timeouts.operation
+    }
+
     /// What the server said of itself when it was connected to.
     pub(super) fn about(&self) -> &Arc<About> {
         &self.about
@@ -306,7 +324,7 @@ impl Connection {
         let started = Instant::now();
         let limit = started + self.origin.timeouts.operation;
         let until = deadline.min(limit);
-        let mut search = Running::new(self.link.ldap.clone());
+        let mut search = Running::new(&self.link);
         let work = search.collect(&query, more_controls, &mut room, until);
         let result = match tokio::time::timeout_at(until.into(), work).await {
             Ok(result) => result,

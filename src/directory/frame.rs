@@ -66,6 +66,11 @@ impl Frame {
     pub fn disconnection_notice(&self) -> Option<u32> {
         shape::disconnection_notice(self)
     }
+
+    /// The message id that an AbandonRequest (RFC 4511, section 4.11) speaks of; `None` where the message is none.
+    pub(super) fn abandoned(&self) -> Option<i32> {
+        shape::abandoned(self)
+    }
 }
 
 /// Why a byte stream is not read any further. No message after it can be found, so the connection has to be closed.

@@ -11,6 +11,8 @@ mod breaker;
 mod bridge;
 mod conn;
 mod credentials;
+#[allow(dead_code, reason = "the change feeds use it")]
+mod dedicated;
 pub mod embedded;
 mod entry;
 mod error;

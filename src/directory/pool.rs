@@ -1,13 +1,15 @@
 //! Connections to all servers: the first of the list that works, its breaker, its spares, and one more try.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
+use arc_swap::ArcSwapOption;
 use tokio::sync::watch;
 
 use super::LookupError;
 use super::about::About;
-use super::conn::{Connection, Found, Origin, Query};
+use super::conn::{Connection, Found, Origin, Query, ServerId};
+use super::dedicated::Dedicated;
 use super::search::ping;
 use super::server::ServerPool;
 
@@ -19,6 +21,10 @@ const TICK: Duration = Duration::from_secs(1);
 /// The connections to every server.
 pub(super) struct Pool {
     servers: Vec<Arc<ServerPool>>,
+    /// Who is asked first, while it is usable.
+    pinned: ArcSwapOption<ServerId>,
+    /// The connections that are somebody else's: they end with the pool.
+    dedicated: Mutex<Vec<Weak<Connection>>>,
     stop: watch::Sender<bool>,
 }
 
@@ -43,7 +49,8 @@ impl Pool {
     /// A pool that connects when it is first asked, or a moment later by itself.
     pub(super) fn new(origins: Vec<Arc<Origin>>) -> Arc<Self> {
         let servers = origins.into_iter().map(ServerPool::new).collect();
-        Arc::new(Self { servers, stop: watch::Sender::new(false) })
+        let stop = watch::Sender::new(false);
+        Arc::new(Self { servers, pinned: ArcSwapOption::empty(), dedicated: Mutex::default(), stop })
     }
 
     /// Searches on the first server that works, and once more elsewhere where the connection, not the question, was the
@@ -99,6 +106,37 @@ impl Pool {
         }
     }
 
+    /// Asks this server first from now on, while it is usable: what was learnt from one server may not have come to the
+    /// others yet. `None`: the first of the list again.
+    #[allow(dead_code, reason = "the change feeds pin their server")]
+    pub(super) fn pin(&self, server: Option<ServerId>) {
+        self.pinned.store(server.map(Arc::new));
+    }
+
+    /// A new connection to the first server that works, for the caller alone.
+    #[allow(dead_code, reason = "the change feeds have a connection of their own")]
+    pub(super) async fn dedicated(&self, deadline: Instant) -> Result<Dedicated, LookupError> {
+        let mut trouble = Trouble::default();
+        for server in self.order()? {
+            match server.dedicated(deadline).await {
+                Ok(connection) => {
+                    let mut dedicated = self.dedicated.lock().unwrap_or_else(PoisonError::into_inner);
+                    if *self.stop.borrow() {
+                        return Err(LookupError::Stopped);
+                    }
+                    dedicated.retain(|known| known.strong_count() > 0);
+                    dedicated.push(Arc::downgrade(&connection));
+                    return Ok(Dedicated::new(connection));
+                }
+                Err(error) if error.is_worth_another_server() && Instant::now() < deadline => {
+                    trouble.note(error)
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        Err(trouble.told())
+    }
+
     /// A connection to the first server that works.
     async fn connection(&self, deadline: Instant) -> Result<Arc<Connection>, LookupError> {
         let mut trouble = Trouble::default();
@@ -121,7 +159,11 @@ impl Pool {
         let now = Instant::now();
         let mut order: Vec<_> =
             self.servers.iter().filter(|server| server.breaker().is_closed()).cloned().collect();
-        order.sort_by_key(|server| server.breaker().prefers_others(now));
+        let pinned = self.pinned.load();
+        order.sort_by_key(|server| {
+            let is_pinned = pinned.as_deref().is_some_and(|pinned| *pinned == server.origin.id());
+            (!is_pinned, server.breaker().prefers_others(now))
+        });
         if order.is_empty() {
             let last_resort = self.servers.iter().filter(|server| server.breaker().try_as_last_resort(now));
             order.extend(last_resort.cloned());
@@ -164,6 +206,8 @@ impl Pool {
     pub(super) fn stop(&self) {
         self.stop.send_replace(true);
         self.servers.iter().for_each(|server| server.stop());
+        let dedicated = self.dedicated.lock().unwrap_or_else(PoisonError::into_inner);
+        dedicated.iter().filter_map(Weak::upgrade).for_each(|connection| connection.link().kill());
     }
 }
 

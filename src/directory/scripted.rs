@@ -1,7 +1,5 @@
 //! A server on loopback that answers each request by a function of the test's: for what one connection says and hears.
 
-#![allow(dead_code, reason = "what the tests of streams and of credentials need is here already")]
-
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
 

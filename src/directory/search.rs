@@ -6,7 +6,9 @@ use std::time::{Duration, Instant};
 use ldap3::controls::{MatchedValues, RawControl};
 use ldap3::{Ldap, LdapError, ResultEntry, Scope, SearchOptions, SearchStream};
 
+use super::bridge::State;
 use super::entry::Entry;
+use super::link::Link;
 use super::{LookupError, ResultCode};
 
 /// The largest limit of entries that a server is told.
@@ -119,11 +121,13 @@ impl Room {
 pub(super) struct Running {
     stream: Option<RawStream>,
     ldap: Ldap,
+    state: Arc<State>,
+    is_begun: bool,
 }
 
 impl Running {
-    pub(super) fn new(ldap: Ldap) -> Self {
-        Self { stream: None, ldap }
+    pub(super) fn new(link: &Link) -> Self {
+        Self { stream: None, ldap: link.ldap.clone(), state: link.state.clone(), is_begun: false }
     }
 
     /// Sends the search, with these controls beside its own, and gathers what comes, for as long as there is room.
@@ -145,11 +149,14 @@ impl Running {
         if !controls.is_empty() {
             self.ldap.with_controls(controls);
         }
+        self.is_begun = true;
         let searching =
             self.ldap.streaming_search(&query.base, query.scope, &query.filter, query.attributes.clone());
         let stream = self.stream.insert(searching.await.map_err(ldap_error)?);
+        let id = stream.ldap_handle().last_id();
         let mut part = Part { entries: Vec::new(), cut: None, controls: Vec::new() };
         while let Some(result) = stream.next().await.map_err(ldap_error)? {
+            self.state.was_read(id);
             if !is_entry(&result) {
                 continue;
             }
@@ -179,8 +186,16 @@ impl Running {
 
     /// Tells the server to stop where the search did not come to its end, and frees the message id.
     pub(super) async fn finish(mut self) {
-        let Some(stream) = self.stream.take() else { return };
+        let Some(mut stream) = self.stream.take() else {
+            if self.is_begun && self.state.is_paced() {
+                // It may have been sent, and nobody knows its message id: what comes could never be told to be read.
+                self.state.kill();
+            }
+            return;
+        };
+        let id = stream.ldap_handle().last_id();
         finish(self.ldap, stream).await;
+        self.state.is_over(id);
     }
 }
 

@@ -9,6 +9,7 @@ use tokio::sync::Semaphore;
 
 use super::about::PAGED_RESULTS;
 use super::breaker::Breaker;
+use super::bridge::State;
 use super::conn::{Connection, Cut, Found, Origin, Query, jitter};
 use super::paging;
 use super::{LookupError, ResultCode};
@@ -104,7 +105,7 @@ impl ServerPool {
         if let Some(failure) = failure.as_ref().filter(|failure| failure.at >= asked) {
             return Err(failure.error.clone());
         }
-        match self.connect().await {
+        match self.connect(State::default()).await {
             Ok(connection) => {
                 slot.current.store(Some(connection.clone()));
                 *failure = None;
@@ -119,8 +120,8 @@ impl ServerPool {
     }
 
     /// A new connection; log, breaker and metrics hear of it.
-    async fn connect(&self) -> Result<Arc<Connection>, LookupError> {
-        match self.origin.connect().await {
+    async fn connect(&self, state: State) -> Result<Arc<Connection>, LookupError> {
+        match self.origin.connect(state).await {
             Ok(connection) => {
                 self.breaker().connected();
                 self.up(1);
@@ -136,6 +137,15 @@ impl ServerPool {
                 Err(error)
             }
         }
+    }
+
+    /// A connection outside of the slots.
+    pub(super) async fn dedicated(
+        self: &Arc<Self>,
+        deadline: Instant,
+    ) -> Result<Arc<Connection>, LookupError> {
+        let this = self.clone();
+        self.apart(deadline, async move { this.connect(State::paced()).await }).await
     }
 
     /// Searches on this connection; in pages, where that is wished for and needed.
@@ -172,7 +182,7 @@ impl ServerPool {
             Some(connection) => connection,
             None => {
                 let this = self.clone();
-                self.apart(deadline, async move { this.connect().await }).await?
+                self.apart(deadline, async move { this.connect(State::default()).await }).await?
             }
         };
         let found = paging::pages(&connection, query, deadline).await?;

@@ -39,11 +39,15 @@ pub(in super::super) fn origin_at(port: u16, folder: &Path) -> Origin {
 }
 
 async fn connected(fake: &Fake) -> (Arc<Connection>, tempfile::TempDir) {
+    connected_for(fake, Duration::from_millis(100)).await
+}
+
+async fn connected_for(fake: &Fake, operation: Duration) -> (Arc<Connection>, tempfile::TempDir) {
     let folder = tempfile::tempdir().unwrap();
     std::fs::write(folder.path().join("password"), "pw").unwrap();
     let mut origin = origin(fake, folder.path());
-    origin.timeouts.operation = Duration::from_millis(100);
-    (Arc::new(Arc::new(origin).connect().await.unwrap()), folder)
+    origin.timeouts.operation = operation;
+    (Arc::new(Arc::new(origin).connect(State::default()).await.unwrap()), folder)
 }
 
 pub(in super::super) fn soon() -> Instant {
@@ -53,7 +57,7 @@ pub(in super::super) fn soon() -> Instant {
 #[tokio::test]
 async fn ten_thousand_searches_leave_no_message_id_behind() {
     let fake = Fake::start(Manner::Empty).await;
-    let (connection, _folder) = connected(&fake).await;
+    let (connection, _folder) = connected_for(&fake, Duration::from_secs(5)).await;
     for _ in 0..10_000 {
         connection.search(ping(), soon()).await.unwrap();
     }
@@ -113,7 +117,7 @@ async fn a_caller_that_goes_away_leaves_no_search_behind() {
 #[tokio::test]
 async fn results_are_told_apart() {
     let fake = Fake::start(Manner::Result(4)).await;
-    let (connection, _folder) = connected(&fake).await;
+    let (connection, _folder) = connected_for(&fake, Duration::from_secs(5)).await;
     let limit = connection.found(Vec::new(), Some(Cut::ByServer(ResultCode::SIZE_LIMIT)));
     assert_eq!(connection.search(ping(), soon()).await, Ok(limit));
     *fake.manner.lock().unwrap() = Manner::Result(32);
@@ -145,7 +149,7 @@ async fn connect(server: &Scripted, change: impl FnOnce(&mut Origin)) -> Result<
     std::fs::write(folder.path().join("password"), "pw").unwrap();
     let mut origin = origin_at(server.port, folder.path());
     change(&mut origin);
-    Arc::new(origin).connect().await
+    Arc::new(origin).connect(State::default()).await
 }
 
 #[tokio::test]
@@ -155,7 +159,7 @@ async fn active_directory_is_recognised_and_the_names_of_its_domain_are_read_onc
     std::fs::write(folder.path().join("password"), "pw").unwrap();
     let origin = Arc::new(origin_at(server.port, folder.path()));
     for _ in 0..3 {
-        let connection = origin.connect().await.unwrap();
+        let connection = origin.connect(State::default()).await.unwrap();
         let (dns_domain, netbios_domain) = (Some("ad.example.test".to_owned()), Some("AD".to_owned()));
         assert_eq!(connection.about().kind, ServerKind::ActiveDirectory { dns_domain, netbios_domain });
     }

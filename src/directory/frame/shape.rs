@@ -17,6 +17,7 @@ const RESPONSE_VALUE: u8 = 0x8b;
 const INTERMEDIATE_NAME: u8 = 0x80;
 const INTERMEDIATE_VALUE: u8 = 0x81;
 
+const ABANDON_REQUEST: u8 = 0x50;
 const BIND_RESPONSE: u8 = 0x61;
 const SEARCH_ENTRY: u8 = 0x64;
 const SEARCH_DONE: u8 = 0x65;
@@ -81,6 +82,15 @@ pub(super) fn disconnection_notice(frame: &Frame) -> Option<u32> {
         Some((ENUMERATED, code)) if named => {
             Some(code.iter().fold(0, |sum, &octet| (sum << 8) | u32::from(octet)))
         }
+        _ => None,
+    }
+}
+
+/// See [`Frame::abandoned`].
+pub(super) fn abandoned(frame: &Frame) -> Option<i32> {
+    let (_, content) = Elements(&frame.bytes).next()?;
+    match Elements(content).nth(1)? {
+        (ABANDON_REQUEST, octets) => message_id(octets).ok(),
         _ => None,
     }
 }
