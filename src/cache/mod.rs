@@ -216,11 +216,12 @@ impl<P: Send + Sync + 'static> FactsCache<P> {
     /// The facts of a user: from the cache, or by `load`, awaited no longer than until `deadline`. Whatever the deadline,
     /// a load that was begun goes on and fills the cache.
     ///
-    /// `load` resolves the user; it is called once for each load, on the background runtime, and sets itself a deadline
-    /// no later than [`Settings::load_timeout`] from then.
-    pub async fn get<F, Fut, E>(&self, user: &str, load: F, deadline: Instant) -> Lookup<P>
+    /// `load` makes what resolves the user, and is called only where that is needed. What it makes is called once for each
+    /// load, on the background runtime, with the facts that are held of the user; it sets itself a deadline no later than
+    /// [`Settings::load_timeout`] from then.
+    pub async fn get<F, Fut, E>(&self, user: &str, load: impl FnOnce() -> F, deadline: Instant) -> Lookup<P>
     where
-        F: Fn() -> Fut + Send + Sync + 'static,
+        F: Fn(Option<Arc<Facts>>) -> Fut + Send + Sync + 'static,
         Fut: Future<Output = Result<Facts, E>> + Send + 'static,
         E: std::fmt::Display + Send + 'static,
     {
@@ -229,7 +230,7 @@ impl<P: Send + Sync + 'static> FactsCache<P> {
             if life == Life::Soft {
                 loads::refresh(shared, user, load);
             } else if life != Life::Fresh {
-                return self.load(user, load, deadline).await;
+                return self.load(user, load(), deadline).await;
             }
             match entry.facts.person {
                 Person::Found { .. } => shared.counters.hit.inc(),
@@ -237,7 +238,7 @@ impl<P: Send + Sync + 'static> FactsCache<P> {
             }
             return Lookup::Fresh(entry);
         }
-        self.load(user, load, deadline).await
+        self.load(user, load(), deadline).await
     }
 
     /// What is held of a user, without asking anyone.
@@ -289,7 +290,7 @@ impl<P: Send + Sync + 'static> FactsCache<P> {
     /// The way of a `get` that no entry answers: join the load in flight or begin one, and await it.
     async fn load<F, Fut, E>(&self, user: &str, load: F, deadline: Instant) -> Lookup<P>
     where
-        F: Fn() -> Fut + Send + Sync + 'static,
+        F: Fn(Option<Arc<Facts>>) -> Fut + Send + Sync + 'static,
         Fut: Future<Output = Result<Facts, E>> + Send + 'static,
         E: std::fmt::Display + Send + 'static,
     {
@@ -345,9 +346,14 @@ impl<P: Send + Sync + 'static> FactsCache<P> {
 }
 
 impl<P: Send + Sync + 'static> Shared<P> {
+    /// The entry of a user, of whatever age.
+    fn held(&self, user: &str) -> Option<Arc<Entry<P>>> {
+        self.people.get(user).or_else(|| self.strangers.get(user))
+    }
+
     /// The entry of a user and its state; `None` where there is none, or one too old to be the last known state.
     fn find(&self, user: &str) -> Option<(Arc<Entry<P>>, Life)> {
-        let entry = self.people.get(user).or_else(|| self.strangers.get(user))?;
+        let entry = self.held(user)?;
         let now = (self.clock)();
         if entry.age(now) > LAST_KNOWN {
             return None;
@@ -374,8 +380,7 @@ impl<P: Send + Sync + 'static> Shared<P> {
         if !self.marks.admit(entry) || ledger.overtook(user, entry) {
             entry.invalidate();
         }
-        let replaced = self.people.get(user).or_else(|| self.strangers.get(user));
-        ledger.index.insert(entry, replaced.as_deref());
+        ledger.index.insert(entry, self.held(user).as_deref());
         let (home, other) = match entry.facts.person {
             Person::Found { .. } => (&self.people, &self.strangers),
             _ => (&self.strangers, &self.people),

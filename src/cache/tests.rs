@@ -91,7 +91,7 @@ fn patient() -> Instant {
 impl Fixture {
     async fn get_until(&self, user: &str, deadline: Instant) -> Lookup<()> {
         let directory = Arc::clone(&self.directory);
-        self.cache.get(user, move || Arc::clone(&directory).resolve(), deadline).await
+        self.cache.get(user, || move |_| Arc::clone(&directory).resolve(), deadline).await
     }
 
     pub(super) async fn get(&self, user: &str) -> Lookup<()> {
@@ -101,9 +101,9 @@ impl Fixture {
     /// A `get` that runs beside the test.
     fn spawn_get(&self, user: &str) -> tokio::task::JoinHandle<Lookup<()>> {
         let (cache, directory, user) = (self.cache.clone(), Arc::clone(&self.directory), user.to_owned());
-        tokio::spawn(
-            async move { cache.get(&user, move || Arc::clone(&directory).resolve(), patient()).await },
-        )
+        tokio::spawn(async move {
+            cache.get(&user, || move |_| Arc::clone(&directory).resolve(), patient()).await
+        })
     }
 
     pub(super) fn open_gate(&self, answers: usize) {
@@ -227,8 +227,8 @@ async fn a_load_that_never_answers_ends_at_its_own_deadline() {
 #[tokio::test]
 async fn a_load_that_panics_fails_its_waiters_and_nothing_else() {
     let it = fixture();
-    let load = || async { if true { panic!("on purpose") } else { Ok::<_, String>(nobody()) } };
-    assert_eq!(failed(it.cache.get("alice", load, patient()).await), Why::Aborted);
+    let load = |_| async { if true { panic!("on purpose") } else { Ok::<_, String>(nobody()) } };
+    assert_eq!(failed(it.cache.get("alice", || load, patient()).await), Why::Aborted);
     it.grow_old(loads::BACK_OFF);
     it.open_gate(1);
     fresh(it.get("alice").await);
@@ -240,7 +240,7 @@ async fn a_runtime_that_is_gone_fails_the_look_up() {
     let gone = runtime.handle().clone();
     runtime.shutdown_background();
     let cache = FactsCache::<()>::new(Settings::default(), &Metrics::new().unwrap(), gone);
-    let lookup = cache.get("alice", || async { Ok::<_, String>(nobody()) }, patient()).await;
+    let lookup = cache.get("alice", || |_| async { Ok::<_, String>(nobody()) }, patient()).await;
     assert_eq!(failed(lookup), Why::Aborted);
 }
 
@@ -391,8 +391,8 @@ async fn no_more_loads_run_or_wait_than_the_bounds_say() {
     for number in 0..most {
         let (cache, directory) = (it.cache.clone(), Arc::clone(&it.directory));
         gets.spawn(async move {
-            let load = move || Arc::clone(&directory).resolve();
-            cache.get(&format!("user-{number}"), load, patient()).await
+            let load = move |_| Arc::clone(&directory).resolve();
+            cache.get(&format!("user-{number}"), || load, patient()).await
         });
     }
     let begun = Instant::now();
@@ -426,7 +426,7 @@ async fn no_reader_ever_sees_facts_older_than_an_announced_change() {
             while announced.load(Ordering::SeqCst) < 2_000 {
                 let floor = announced.load(Ordering::SeqCst);
                 let version = Arc::clone(&version);
-                let load = move || {
+                let load = move |_| {
                     let version = Arc::clone(&version);
                     async move {
                         let read = version.load(Ordering::SeqCst);
@@ -436,7 +436,7 @@ async fn no_reader_ever_sees_facts_older_than_an_announced_change() {
                         Ok::<_, String>(Facts { attributes, ..person(&["g1"]) })
                     }
                 };
-                if let Lookup::Fresh(entry) = cache.get("alice", load, patient()).await {
+                if let Lookup::Fresh(entry) = cache.get("alice", || load, patient()).await {
                     let seen: usize =
                         entry.facts.attributes.get("version").unwrap().known().unwrap()[0].parse().unwrap();
                     assert!(seen >= floor, "saw {seen} after {floor} was announced");

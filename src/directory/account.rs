@@ -81,6 +81,19 @@ pub(super) fn state(entry: &Entry) -> AccountState {
     }
 }
 
+/// The state of an account of Active Directory, where every account has every part of it: one that is missing is hidden from
+/// us, which must not look as if all were well.
+pub(super) fn complete_state(entry: &Entry) -> AccountState {
+    let mut state = state(entry);
+    let hides = |name: &str| entry.values(name).is_ok_and(|values| values.is_empty());
+    let hides_computed = hides("msds-user-account-control-computed");
+    state.unreadable.disabled |= hides("useraccountcontrol");
+    state.unreadable.expires |= hides("accountexpires");
+    state.unreadable.locked |= hides_computed;
+    state.unreadable.password_expired |= hides_computed;
+    state
+}
+
 /// What an entry says in one attribute, if it has it.
 type Said<T> = Result<Option<T>, Unreadable>;
 

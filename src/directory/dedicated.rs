@@ -6,6 +6,7 @@ use std::time::Instant;
 use ldap3::asn1::{PL, StructureTag};
 use ldap3::controls::{Control, RawControl};
 use ldap3::{ResultEntry, Scope};
+use tokio::runtime::Handle;
 
 use super::about::About;
 use super::conn::{Connection, Found, Query, ServerId};
@@ -75,6 +76,11 @@ impl Dedicated {
     /// What the server said of itself.
     pub(super) fn about(&self) -> &Arc<About> {
         self.connection.about()
+    }
+
+    /// Where its work runs.
+    pub(super) fn handle(&self) -> &Handle {
+        self.connection.handle()
     }
 
     /// Whether operations may be sent on it. It may be gone without our having noticed.

@@ -81,8 +81,12 @@ impl ResultCode {
     pub const SIZE_LIMIT: Self = Self(4);
     /// `adminLimitExceeded`.
     pub const ADMIN_LIMIT: Self = Self(11);
+    /// `noSuchObject`.
+    pub const NO_SUCH_OBJECT: Self = Self(32);
     /// `invalidCredentials`.
     pub const INVALID_CREDENTIALS: Self = Self(49);
+    /// `insufficientAccessRights`.
+    pub const INSUFFICIENT_ACCESS: Self = Self(50);
     /// `busy`.
     pub const BUSY: Self = Self(51);
     /// `unavailable`.

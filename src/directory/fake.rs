@@ -7,6 +7,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
 use super::LookupError;
+use super::about::About;
 use super::conn::{Cut, Found, Query, ServerId};
 use super::entry::Entry;
 use super::frame::{FrameGuard, Limits, Peer};
@@ -62,6 +63,10 @@ impl Search for Memory {
         }
         self.asked.lock().unwrap().push(query);
         Ok(Found { entries, cut, server: ServerId::new("memory".into()) })
+    }
+
+    async fn about(&self) -> Result<Arc<About>, LookupError> {
+        Ok(Arc::default())
     }
 }
 

@@ -12,6 +12,7 @@ use super::LookupError;
 use super::conn::{Cut, Query};
 use super::entry::{Entry, read_dn};
 use super::filter::{any_of, equals};
+use super::ranges;
 use super::resolve::{Search, with_ids};
 use super::settings::{Flavour, GroupSearch};
 use super::table::GroupTable;
@@ -27,6 +28,9 @@ const SYSTEM: &str = "system:";
 /// What a directory's group with such a name is called here.
 const RENAMED: &str = "directory:";
 
+/// The attributes by which a group says who its members are.
+pub(super) const MEMBER_ATTRIBUTES: [&str; 3] = ["member", "uniqueMember", "memberUid"];
+
 /// Whose groups are looked for.
 pub(super) struct Member {
     pub(super) id: EntityId,
@@ -34,6 +38,20 @@ pub(super) struct Member {
     /// As the entry has them: `memberUid` is compared exactly.
     pub(super) uids: Vec<String>,
     pub(super) primary_gid: Option<String>,
+    /// What finds the primary group of Active Directory, which does not list its members.
+    pub(super) primary_group: Option<String>,
+    /// The groups that the entry itself names, where these are relied on for its own groups.
+    pub(super) member_of: Option<Vec<String>>,
+}
+
+/// How groups are looked for.
+pub(super) struct Lookup<'a> {
+    pub(super) settings: &'a GroupSearch,
+    /// The kind of directory: never `Auto` where it is Active Directory.
+    pub(super) flavour: Flavour,
+    /// The attribute with a group's name.
+    pub(super) name: &'a str,
+    pub(super) table: &'a GroupTable,
 }
 
 /// The groups that were found.
@@ -51,21 +69,25 @@ struct Clause {
 }
 
 impl Groups {
+    /// Groups that were found otherwise.
+    pub(super) fn new(found: Vec<GroupMembership>, partial: Option<Partial>) -> Self {
+        Self { found, partial, visited: HashSet::new() }
+    }
+
     /// All groups of this member, nested ones where the settings say so.
     pub(super) async fn of(
         directory: &impl Search,
-        settings: &GroupSearch,
-        flavour: Flavour,
+        lookup: &Lookup<'_>,
         member: &Member,
-        table: &GroupTable,
     ) -> Result<Self, LookupError> {
+        let Lookup { settings, flavour, .. } = *lookup;
         let mut groups = Self::default();
         groups.visited.insert(member.id.clone());
         let mut level = direct_clauses(flavour, member);
         for depth in 1.. {
             let start = groups.found.len();
             for chunk in chunks(&level) {
-                groups.search(directory, settings, chunk, table).await?;
+                groups.search(directory, lookup, chunk).await?;
                 if groups.partial == Some(Partial::Count) {
                     return Ok(groups);
                 }
@@ -81,7 +103,9 @@ impl Groups {
             level = (0..)
                 .zip(&groups.found)
                 .skip(start)
-                .filter_map(|(index, membership)| Some(by_dn(membership.group.dn.as_ref()?, Some(index))))
+                .filter_map(|(index, membership)| {
+                    Some(by_dn(flavour, membership.group.dn.as_ref()?, Some(index)))
+                })
                 .flatten()
                 .collect();
         }
@@ -91,19 +115,19 @@ impl Groups {
     async fn search(
         &mut self,
         directory: &impl Search,
-        settings: &GroupSearch,
+        lookup: &Lookup<'_>,
         chunk: &[Clause],
-        table: &GroupTable,
     ) -> Result<(), LookupError> {
+        let settings = lookup.settings;
         let filters: Vec<String> = chunk.iter().map(|clause| clause.filter.clone()).collect();
         let vias: Vec<u32> = chunk.iter().filter_map(|clause| clause.via).collect();
         // With one group in question it is known through whom.
         let is_attributed = vias.first() != vias.last();
-        let mut attributes = with_ids([settings.name.as_str()]);
+        let mut attributes = with_ids([lookup.name]);
         // The choice of values is made for all attributes, so those that are wanted whole have to be named.
         let whole: String = attributes.iter().map(|attribute| format!("({attribute}=*)")).collect();
         if is_attributed {
-            attributes.extend(["member", "uniqueMember"].map(str::to_owned));
+            attributes.extend(member_attributes(lookup.flavour).iter().map(|&name| name.to_owned()));
         }
         let query = Query {
             base: settings.base.clone(),
@@ -116,7 +140,7 @@ impl Groups {
             paged: true,
             controls: Vec::new(),
         };
-        let found = directory.search(query).await?;
+        let found = ranges::search(directory, query).await?;
         if let Some(Cut::ByServer(_)) = found.cut {
             self.partial.get_or_insert(Partial::ServerLimit);
         }
@@ -135,8 +159,9 @@ impl Groups {
                 return Ok(());
             }
             self.visited.insert(id.clone());
-            let name = name(entry, &settings.name).into();
-            let group = table.share(Group { id, sid: None, dn: Some(entry.dn.clone()), name });
+            let sid = entry.sid()?;
+            let name = name(entry, lookup.name).into();
+            let group = lookup.table.share(Group { id, sid, dn: Some(entry.dn.clone()), name });
             self.found.push(GroupMembership { group, via });
         }
         if found.cut == Some(Cut::ByUs) {
@@ -184,7 +209,7 @@ impl Below {
 }
 
 /// A value of `uniqueMember` may end in `#'0101'B` (RFC 4517, 3.3.21).
-fn without_uid(value: &str) -> &str {
+pub(super) fn without_uid(value: &str) -> &str {
     match value.rsplit_once("#'") {
         Some((dn, bits))
             if bits
@@ -198,13 +223,21 @@ fn without_uid(value: &str) -> &str {
 }
 
 fn direct_clauses(flavour: Flavour, member: &Member) -> Vec<Clause> {
-    let mut clauses = match flavour {
-        Flavour::Rfc2307 => Vec::new(),
-        Flavour::Auto | Flavour::OpenLdap | Flavour::Rfc2307bis | Flavour::ActiveDirectory => {
-            by_dn(&member.dn, None)
+    let direct = |filter: String| Clause { filter, via: None };
+    let mut clauses = match (flavour, &member.member_of) {
+        (Flavour::Rfc2307, _) => Vec::new(),
+        (_, Some(named)) => {
+            // Each server has its own attribute for what an entry is called.
+            let own_name = if flavour == Flavour::ActiveDirectory { "distinguishedName" } else { "entryDN" };
+            named.iter().map(|dn| direct(equals(own_name, dn))).collect()
         }
+        (_, None) => by_dn(flavour, &member.dn, None),
     };
-    let posix = |filter: String| Clause { filter: format!("(&(objectClass=posixGroup){filter})"), via: None };
+    if flavour == Flavour::ActiveDirectory {
+        clauses.extend(member.primary_group.clone().map(direct));
+        return clauses;
+    }
+    let posix = |filter: String| direct(format!("(&(objectClass=posixGroup){filter})"));
     if flavour != Flavour::Rfc2307bis {
         clauses.extend(member.uids.iter().map(|uid| posix(equals("memberUid", uid))));
     }
@@ -212,11 +245,21 @@ fn direct_clauses(flavour: Flavour, member: &Member) -> Vec<Clause> {
     clauses
 }
 
-fn by_dn(dn: &Dn, via: Option<u32>) -> Vec<Clause> {
-    ["member", "uniqueMember"]
+fn by_dn(flavour: Flavour, dn: &Dn, via: Option<u32>) -> Vec<Clause> {
+    member_attributes(flavour)
         .iter()
         .map(|attribute| Clause { filter: equals(attribute, dn.as_str()), via })
         .collect()
+}
+
+/// The attributes of a group that hold the names of its members.
+fn member_attributes(flavour: Flavour) -> &'static [&'static str] {
+    match flavour {
+        Flavour::ActiveDirectory => &["member"],
+        Flavour::Auto | Flavour::OpenLdap | Flavour::Rfc2307 | Flavour::Rfc2307bis => {
+            &["member", "uniqueMember"]
+        }
+    }
 }
 
 /// Parts of a level that are each small enough for one search; at least one clause each.
@@ -244,7 +287,7 @@ pub(super) fn is_reserved(name: &str) -> bool {
 
 /// The group's name, for people to read; never one that Kubernetes keeps for itself. A group without one that can be read
 /// is called by its DN: whoever may write a group's name must not end the lookups of all its members.
-fn name(entry: &Entry, attribute: &str) -> String {
+pub(super) fn name(entry: &Entry, attribute: &str) -> String {
     let name = entry.first(&attribute.to_ascii_lowercase()).ok().flatten().unwrap_or(entry.dn.as_str());
     if is_reserved(name) { format!("{RENAMED}{name}") } else { name.to_owned() }
 }
@@ -261,13 +304,17 @@ mod tests {
             dn: Dn::parse("uid=alice").unwrap(),
             uids: vec!["alice".to_owned()],
             primary_gid: Some("100".to_owned()),
+            primary_group: None,
+            member_of: None,
         }
     }
 
     async fn groups(directory: &Memory, change: impl FnOnce(&mut GroupSearch)) -> Groups {
         let mut settings = GroupSearch::new("");
         change(&mut settings);
-        Groups::of(directory, &settings, Flavour::Auto, &alice(), &GroupTable::default()).await.unwrap()
+        let table = GroupTable::default();
+        let lookup = Lookup { settings: &settings, flavour: Flavour::Auto, name: "cn", table: &table };
+        Groups::of(directory, &lookup, &alice()).await.unwrap()
     }
 
     fn paths(groups: &Groups) -> Vec<(&str, Option<u32>)> {

@@ -108,13 +108,11 @@ impl Pool {
 
     /// Asks this server first from now on, while it is usable: what was learnt from one server may not have come to the
     /// others yet. `None`: the first of the list again.
-    #[allow(dead_code, reason = "the change feeds pin their server")]
     pub(super) fn pin(&self, server: Option<ServerId>) {
         self.pinned.store(server.map(Arc::new));
     }
 
     /// A new connection to the first server that works, for the caller alone.
-    #[allow(dead_code, reason = "the change feeds have a connection of their own")]
     pub(super) async fn dedicated(&self, deadline: Instant) -> Result<Dedicated, LookupError> {
         let mut trouble = Trouble::default();
         for server in self.order()? {
@@ -200,6 +198,16 @@ impl Pool {
 
     fn order_without_last_resort(&self) -> Vec<Arc<ServerPool>> {
         if self.is_up() { self.order().unwrap_or_default() } else { Vec::new() }
+    }
+
+    /// How many servers there are.
+    pub(super) fn size(&self) -> usize {
+        self.servers.len()
+    }
+
+    /// Becomes true when the pool is stopped.
+    pub(super) fn stopped(&self) -> watch::Receiver<bool> {
+        self.stop.subscribe()
     }
 
     /// Ends all connections; what is under way on them is answered first.

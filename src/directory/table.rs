@@ -42,7 +42,6 @@ impl GroupTable {
         group
     }
 
-    #[cfg_attr(not(test), expect(dead_code, reason = "the change feeds are the next step"))]
     /// The group that is listed so as a member of others, if somebody's facts hold it.
     pub(super) fn listed(&self, member: Trigger) -> Option<Arc<Group>> {
         self.inner().by_dn.get(&member).and_then(Weak::upgrade)

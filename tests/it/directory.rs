@@ -45,7 +45,7 @@ fn patient(mut settings: Settings) -> Settings {
 }
 
 async fn resolve(directory: &Directory, user: &str) -> Result<Facts, LookupError> {
-    directory.resolve(user, Instant::now() + Duration::from_secs(5)).await
+    directory.resolve(user, None, Instant::now() + Duration::from_secs(5)).await
 }
 
 fn names(facts: &Facts) -> Vec<&str> {
@@ -438,7 +438,7 @@ async fn a_lone_server_that_is_frozen_is_answered_for_within_the_deadline() {
     slapd.freeze();
     for _ in 0..8 {
         let deadline = Instant::now() + Duration::from_millis(1000);
-        let answer = directory.resolve("alice", deadline).await;
+        let answer = directory.resolve("alice", None, deadline).await;
         assert!(answer.is_err(), "{answer:?}");
         assert!(Instant::now() < deadline + Duration::from_millis(500));
     }
@@ -455,7 +455,7 @@ async fn many_lookups_at_once_stay_within_what_a_server_takes() {
     settings.timeouts.operation = Duration::from_secs(10);
     let (directory, _) = open(settings);
     let deadline = Instant::now() + Duration::from_secs(20);
-    let asking = (0..1000).map(|_| directory.resolve("alice", deadline));
+    let asking = (0..1000).map(|_| directory.resolve("alice", None, deadline));
     for answer in futures_util::future::join_all(asking).await {
         assert_eq!(answer.map(|facts| facts.groups.len()), Ok(1));
     }

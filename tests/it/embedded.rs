@@ -81,7 +81,7 @@ impl House {
 }
 
 async fn resolve(directory: &Directory, user: &str) -> Result<Facts, LookupError> {
-    directory.resolve(user, (Instant::now() + Duration::from_secs(4)).into_std()).await
+    directory.resolve(user, None, (Instant::now() + Duration::from_secs(4)).into_std()).await
 }
 
 async fn groups(directory: &Directory, user: &str) -> Vec<String> {

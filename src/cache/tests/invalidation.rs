@@ -62,7 +62,7 @@ async fn an_invalidation_outlives_the_end_of_another_load() {
     let get = it.spawn_get("alice");
     it.reading().await;
     it.cache.invalidate([entity("g1")]);
-    fresh(it.cache.get("bob", || async { Ok::<_, String>(nobody()) }, patient()).await);
+    fresh(it.cache.get("bob", || |_| async { Ok::<_, String>(nobody()) }, patient()).await);
     it.open_gate(2);
     fresh(get.await.unwrap());
     assert_eq!(it.loads(), 2);
@@ -87,7 +87,7 @@ async fn a_load_that_ended_since_the_caller_looked_is_not_made_again() {
     let it = fixture();
     it.open_gate(1);
     let entry = fresh(it.get("alice").await);
-    let load = Arc::new(|| async { Ok::<_, String>(nobody()) });
+    let load = Arc::new(|_| async { Ok::<_, String>(nobody()) });
     let joined = loads::join(&it.cache.shared, "alice", &load);
     assert!(matches!(joined, Joined::Ended(held) if Arc::ptr_eq(&held, &entry)));
 }

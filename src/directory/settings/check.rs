@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::super::filter::{Template, TemplateError};
-use super::{Bind, ChangeFeed, Flavour, GroupSearch, PoolSettings, Settings, Strategy, Timeouts};
+use super::{Bind, Flavour, GroupSearch, PoolSettings, Settings, Strategy, Timeouts};
 use crate::model::Dn;
 
 /// Why the settings of a directory cannot be used.
@@ -89,7 +89,8 @@ pub(in super::super) enum Security {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(in super::super) struct Checked {
     pub(in super::super) servers: Vec<Server>,
-    pub(in super::super) user_filter: Template,
+    /// `None` where it is left to the kind of directory.
+    pub(in super::super) user_filter: Option<Template>,
 }
 
 /// Attributes that hold secrets: never asked for, whatever the configuration says.
@@ -125,30 +126,23 @@ impl Settings {
         self.check_strategy()?;
         check_dn("userSearch.base", &self.user_search.base)?;
         check_dn("groupSearch.base", &self.group_search.base)?;
-        check_attribute("groupSearch.name", &self.group_search.name)?;
+        if let Some(name) = &self.group_search.name {
+            check_attribute("groupSearch.name", name)?;
+        }
         for (name, attribute) in &self.attributes {
             check_attribute(&format!("attributes.{name}.from"), &attribute.from)?;
         }
         self.check_bounds()?;
-        let user_filter = Template::parse(&self.user_search.filter)
-            .map_err(|problem| error("userSearch.filter", SettingsProblem::Filter(problem)))?;
-        for attribute in user_filter.attributes() {
+        let user_filter = self.user_search.filter.as_deref().map(Template::parse).transpose();
+        let user_filter =
+            user_filter.map_err(|problem| error("userSearch.filter", SettingsProblem::Filter(problem)))?;
+        for attribute in user_filter.iter().flat_map(Template::attributes) {
             check_attribute("userSearch.filter", attribute)?;
         }
         Ok(Checked { servers, user_filter })
     }
 
     fn check_availability(&self) -> Result<(), SettingsError> {
-        let feed = match self.change_feed {
-            ChangeFeed::Auto | ChangeFeed::Off => None,
-            ChangeFeed::SyncRepl => Some("`syncrepl`"),
-            ChangeFeed::DirSync => Some("`dirsync`"),
-            ChangeFeed::Notify => Some("`notify`"),
-            ChangeFeed::Poll => Some("`poll`"),
-        };
-        if let Some(feed) = feed {
-            return Err(error("changeFeed", SettingsProblem::NotAvailable(feed)));
-        }
         if self.srv.is_some() {
             return Err(error("srv", SettingsProblem::NotAvailable("finding servers by SRV records")));
         }
@@ -201,6 +195,11 @@ impl Settings {
             ("timeouts.total", total <= Duration::from_secs(30), "at most 30s"),
             ("pool.connections", (1..=64).contains(&connections), "between 1 and 64"),
             ("pool.inFlight", (1..=1000).contains(&in_flight), "between 1 and 1000"),
+            (
+                "pollInterval",
+                (Duration::from_millis(100)..=Duration::from_secs(300)).contains(&self.poll_interval),
+                "between 100ms and 5m",
+            ),
             ("pool.maxAge", max_age >= Duration::from_secs(10), "at least 10s"),
             ("groupSearch.maxDepth", (1..=64).contains(&max_depth), "between 1 and 64"),
             ("groupSearch.maxGroups", (1..=100_000).contains(&max_groups), "between 1 and 100000"),
@@ -436,9 +435,9 @@ mod tests {
             }),
             ("userSearch.base", |settings| settings.user_search.base = "x".to_owned()),
             ("userSearch.filter", |settings| {
-                settings.user_search.filter = "(userPassword={username})".to_owned()
+                settings.user_search.filter = Some("(userPassword={username})".to_owned())
             }),
-            ("groupSearch.name", |settings| settings.group_search.name = "cn)(x".to_owned()),
+            ("groupSearch.name", |settings| settings.group_search.name = Some("cn)(x".to_owned())),
             ("groupSearch.maxDepth", |settings| settings.group_search.max_depth = 0),
             ("timeouts.operation", |settings| settings.timeouts.operation = Duration::from_secs(2)),
             ("pool.connections", |settings| settings.pool.connections = 0),
