@@ -27,6 +27,7 @@ mod embedded;
 mod faulty;
 mod generate;
 mod naive;
+mod processes;
 mod render;
 mod rule_table;
 mod scene;
