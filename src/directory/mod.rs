@@ -20,6 +20,8 @@ pub mod frame;
 mod groups;
 pub mod ldif;
 mod link;
+#[cfg(test)]
+mod persona;
 mod pool;
 mod resolve;
 mod settings;
