@@ -178,7 +178,9 @@ impl Question<'_> {
 
     /// The result, cut by the limits of the request, of the server and of a page.
     pub(super) fn limited(&self, mut replies: Vec<Reply>, page: Option<usize>) -> Vec<Reply> {
-        let asked = usize::try_from(self.search.size_limit).ok().filter(|limit| *limit > 0);
+        let asked = usize::try_from(self.search.size_limit)
+            .ok()
+            .filter(|limit| *limit > 0 && !self.manner.ignores_size_limits);
         let limit = [asked, self.manner.size_limit, page].into_iter().flatten().min().unwrap_or(usize::MAX);
         let entries = replies.iter().filter(|reply| matches!(reply, Reply::Entry { .. })).count();
         let is_root = self.search.base.is_empty() && self.search.scope == Scope::Base;

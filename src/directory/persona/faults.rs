@@ -7,7 +7,7 @@ use lber::common::TagClass;
 
 use super::reply::{Notice, Outcome, Reply, constructed, outcome_bytes};
 use super::seen::Asked;
-use crate::directory::embedded::message::{BIND_RESPONSE, encode, integer, sequence};
+use crate::directory::embedded::message::{EXTENDED_RESPONSE, encode, integer, sequence};
 
 /// A message id that no client has in use.
 const STRANGER: i32 = 100_000_000;
@@ -43,8 +43,8 @@ pub enum Fault {
     ReferenceToItself,
     /// A referral (result 10) to the very same place.
     ReferralToItself,
-    /// A result that is no search's: of a bind.
-    OtherKind,
+    /// A result that is no search's, but an extended operation's: so Samba refuses critical controls.
+    OtherKind(Outcome),
     /// These bytes.
     Bytes(Vec<u8>),
 }
@@ -89,9 +89,8 @@ impl Fault {
                 vec![answer(message_id, replies)]
             }
             Self::ReferralToItself => result(Outcome { referral: here(), ..Outcome::new(10, "") }),
-            Self::OtherKind => {
-                let operation = BIND_RESPONSE;
-                vec![Step::Send(outcome_bytes(message_id, operation, Outcome::success()))]
+            Self::OtherKind(outcome) => {
+                vec![Step::Send(outcome_bytes(message_id, EXTENDED_RESPONSE, outcome))]
             }
             Self::Bytes(bytes) => vec![Step::Send(BytesMut::from(&*bytes))],
         }

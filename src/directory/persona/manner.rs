@@ -16,6 +16,8 @@ pub struct Manner {
     pub refuses_binds: Option<Outcome>,
     /// Whether who has not bound may search below the root DSE.
     pub anonymous_search: bool,
+    /// Whether the limit of a request is overlooked, as Samba does.
+    pub ignores_size_limits: bool,
     /// The most entries of one search, whatever the client asks. Paging does not lift it.
     pub size_limit: Option<usize>,
     /// The most entries of one page, and of a search without pages (MS-ADTS 3.1.1.3.4.6).
@@ -24,8 +26,8 @@ pub struct Manner {
     pub max_val_range: Option<usize>,
     /// Whether a connection knows one paged search, so that a second one ends the first.
     pub one_paged_search: bool,
-    /// Whether each page comes for ever, with the same cookie.
-    pub repeats_pages: bool,
+    /// How the cookies of pages are made.
+    pub page_cookies: PageCookies,
     /// Whether `tokenGroups` is hidden.
     pub hides_token_groups: bool,
     /// Whether a cookie from before the session log is refused (result 4096), instead of everything being sent.
@@ -48,6 +50,17 @@ pub struct Manner {
     pub root: Vec<(String, Vec<String>)>,
 }
 
+/// How the cookies of pages are made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum PageCookies {
+    /// Each page has one of its own.
+    New,
+    /// All pages of a search have the same, as Samba's.
+    One,
+    /// The same, and the first page comes for ever.
+    Endless,
+}
+
 impl Manner {
     pub(super) fn of(kind: Kind) -> Self {
         let is_active_directory = kind == Kind::ActiveDirectory;
@@ -55,11 +68,12 @@ impl Manner {
             password: None,
             refuses_binds: None,
             anonymous_search: !is_active_directory,
+            ignores_size_limits: false,
             size_limit: None,
             max_page_size: is_active_directory.then_some(1000),
             max_val_range: is_active_directory.then_some(1500),
             one_paged_search: kind == Kind::OpenLdap,
-            repeats_pages: false,
+            page_cookies: PageCookies::New,
             hides_token_groups: false,
             refuses_stale_cookies: false,
             may_replicate: false,

@@ -47,7 +47,7 @@ use tokio::task::JoinHandle;
 pub use content::{Content, Kind, MemberOf};
 pub use faults::Fault;
 pub use identity::{BUILTIN_USERS, DOMAIN_SID, guid, sid, sid_text, uuid_octets};
-pub use manner::Manner;
+pub use manner::{Manner, PageCookies};
 pub use reply::{Notice, Outcome};
 pub use seen::{Asked, Seen};
 

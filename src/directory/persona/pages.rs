@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use super::controls::{self, Paged};
-use super::manner::Manner;
+use super::manner::{Manner, PageCookies};
 use super::reply::{Outcome, Reply};
 
 /// What is left of the paged searches of a connection, by their cookies.
@@ -43,8 +43,10 @@ impl Pages {
             return replies;
         }
         let rest = replies.split_off(size);
-        let cookie = if manner.repeats_pages { b"again".to_vec() } else { self.cookie() };
-        let left = if manner.repeats_pages { [&*replies, &*rest].concat() } else { rest };
+        let is_later = !paged.cookie.is_empty() && manner.page_cookies != PageCookies::New;
+        let cookie = if is_later { paged.cookie.clone() } else { self.cookie() };
+        let left =
+            if manner.page_cookies == PageCookies::Endless { [&*replies, &*rest].concat() } else { rest };
         self.left.insert(cookie.clone(), left);
         replies.push(Reply::Done(Outcome::success().with(controls::paged(&cookie))));
         replies

@@ -198,6 +198,9 @@ impl View {
     }
 }
 
+/// Of `userAccountControl`: the password never expires.
+const DONT_EXPIRE: i64 = 0x1_0000;
+
 /// What is computed of an account or of a group: its state (MS-ADTS 3.1.1.4.5.17), its RID.
 fn account(record: &Record) -> Option<(&'static str, Vec<Vec<u8>>)> {
     if has_class(&record.entry, "group") {
@@ -205,9 +208,9 @@ fn account(record: &Record) -> Option<(&'static str, Vec<Vec<u8>>)> {
         let rid = u32::from_le_bytes(*sid.last_chunk::<4>()?);
         return Some(("primaryGroupToken", vec![rid.to_string().into_bytes()]));
     }
-    number(record, "userAccountControl")?;
+    let control = number(record, "userAccountControl")?;
     let locked = number(record, "lockoutTime").is_some_and(|time| time != 0);
-    let expired = number(record, "pwdLastSet") == Some(0);
+    let expired = number(record, "pwdLastSet") == Some(0) && control & DONT_EXPIRE == 0;
     let state = if locked { 0x10 } else { 0 } | if expired { 0x0080_0000 } else { 0 };
     record
         .entry

@@ -57,7 +57,7 @@ async fn bytes_are_wrong_in_each_way() {
     assert_eq!(frames(&raw(Fault::Truncated).await.unwrap()).1, Some(FrameError::ChildOverrun));
     assert!(matches!(frames(&raw(Fault::TooLong).await.unwrap()).1, Some(FrameError::TooLarge { .. })));
     assert_eq!(frames(&raw(Fault::Nested(100)).await.unwrap()).1, Some(FrameError::TooDeep { limit: 16 }));
-    assert_eq!(frames(&raw(Fault::OtherKind).await.unwrap()).0, [(2, 0x61)]);
+    assert_eq!(frames(&raw(Fault::OtherKind(Outcome::new(12, ""))).await.unwrap()).0, [(2, 0x78)]);
     assert_eq!(raw(Fault::Bytes(b"HTTP/1.1".to_vec())).await.unwrap(), b"HTTP/1.1");
 }
 

@@ -78,12 +78,19 @@ async fn in_open_ldap_a_second_paged_search_ends_the_first() {
 }
 
 #[tokio::test]
-async fn a_server_can_give_the_same_page_for_ever() {
+async fn one_cookie_can_do_for_all_pages_or_lead_nowhere() {
     let server = Persona::active_directory(COMPANY).await;
-    server.set(|manner| manner.repeats_pages = true);
     let mut ldap = client(&server).await;
+    let all = below(&mut ldap, "(objectClass=*)").await.len();
+    server.set(|manner| manner.page_cookies = PageCookies::One);
     let (_, _, cookie) = page(&mut ldap, 2, b"").await;
-    assert_eq!(page(&mut ldap, 2, &cookie).await, (2, 0, cookie));
+    assert_eq!(page(&mut ldap, 2, &cookie).await, (2, 0, cookie.clone()));
+    assert_eq!(page(&mut ldap, 100, &cookie).await, (all - 4, 0, Vec::new()));
+    server.set(|manner| manner.page_cookies = PageCookies::Endless);
+    let (_, _, cookie) = page(&mut ldap, 2, b"").await;
+    for _ in 0..all {
+        assert_eq!(page(&mut ldap, 2, &cookie).await, (2, 0, cookie.clone()));
+    }
 }
 
 #[tokio::test]
@@ -104,6 +111,9 @@ async fn the_limits_of_the_server_and_of_the_request_cut_a_search() {
     ldap.with_search_options(SearchOptions::new().sizelimit(3));
     let found = search(&mut ldap, ROOT, Scope::Subtree, "(objectClass=*)", &["1.1"]).await;
     assert_eq!((found.entries.len(), found.code()), (3, 4));
+    server.set(|manner| manner.ignores_size_limits = true);
+    ldap.with_search_options(SearchOptions::new().sizelimit(3));
+    assert_eq!(search(&mut ldap, ROOT, Scope::Subtree, "(objectClass=*)", &["1.1"]).await.code(), 0);
     server.set(|manner| manner.size_limit = Some(5));
     let found = search(&mut ldap, ROOT, Scope::Subtree, "(objectClass=*)", &["1.1"]).await;
     assert_eq!((found.entries.len(), found.code()), (5, 4));
