@@ -13,7 +13,7 @@ use crate::cache::FactsCache;
 use crate::config::{ClientProof, Configuration, DirectoryKind};
 use crate::directory::embedded::{Access, EmbeddedDirectory};
 use crate::directory::ldif::Ldif;
-use crate::directory::{self, Bind, Directory, SettingsError, SettingsProblem};
+use crate::directory::{self, Bind, Directory, LookupError, SettingsError, SettingsProblem};
 use crate::document::{Diagnostics, Source};
 use crate::http::{self, AdminSettings, Client, Clients, Credential, TokenFile, WebhookSettings};
 use crate::policy::PolicySet;
@@ -25,6 +25,10 @@ use crate::tls::{self, MinVersion, ServerContext};
 
 /// How often certificates and tokens are read again.
 const FILE_INTERVAL: Duration = Duration::from_secs(5);
+
+/// How long a start waits for the directory to say whether it can be used as configured; `timeouts.total` may end that
+/// earlier.
+const DIRECTORY_WAIT: Duration = Duration::from_secs(5);
 
 /// How long a start waits for the policies' group names before it goes on without them.
 const NAMES_WAIT: Duration = Duration::from_secs(2);
@@ -74,6 +78,7 @@ impl Service {
             .map(|settings| -> Result<People, Failure> {
                 let timeout = settings.timeouts.total;
                 let client = Directory::new(settings, metrics, handle.clone())?;
+                fits(&client, runtime)?;
                 let cache = FactsCache::new(cache, metrics, handle.clone());
                 Ok(People { directory: client, usernames: directory.usernames, cache, timeout })
             })
@@ -141,6 +146,20 @@ impl Service {
         self.webhook.join().await;
         self.admin.join().await;
         self.authorizer.flush_audit(Duration::from_secs(5));
+    }
+}
+
+/// Whether the directory can be used as configured. Only an answer that it cannot ends the start: a directory that is away
+/// now may be there in a moment, and whatever needs no directory is served meanwhile.
+fn fits(directory: &Directory, runtime: &tokio::runtime::Runtime) -> Result<(), Failure> {
+    let deadline = std::time::Instant::now() + DIRECTORY_WAIT;
+    match runtime.block_on(directory.probe(deadline)) {
+        Err(error @ LookupError::Unfit(_)) => Err(Failure::invalid(format!("directory.ldap: {error}"))),
+        Err(error) => {
+            tracing::warn!(%error, "serving without the directory until it can be asked");
+            Ok(())
+        }
+        Ok(()) => Ok(()),
     }
 }
 

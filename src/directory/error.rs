@@ -27,6 +27,9 @@ pub enum LookupError {
     /// The server refused, with this result code (RFC 4511, appendix A).
     #[error("the directory refused with result {0}")]
     Refused(ResultCode),
+    /// A server cannot be used as configured: which, and why.
+    #[error("the directory cannot be used as configured: {0}")]
+    Unfit(Arc<str>),
     /// The server said what it may not, or what cannot be understood.
     #[error("the directory's answer is not usable: {0}")]
     Protocol(&'static str),
@@ -91,6 +94,12 @@ impl ResultCode {
         matches!(self, Self::TIME_LIMIT | Self::SIZE_LIMIT | Self::ADMIN_LIMIT)
     }
 
+    /// Whether a bind was refused because of how it was done, not because of who did it:
+    /// `authMethodNotSupported`, `strongerAuthRequired`, `confidentialityRequired`, `inappropriateAuthentication`.
+    pub(super) fn is_about_the_way_to_bind(self) -> bool {
+        matches!(self.0, 7 | 8 | 13 | 48)
+    }
+
     fn name(self) -> &'static str {
         match self.0 {
             0 => "success",
@@ -132,7 +141,7 @@ impl LookupError {
     #[must_use]
     pub(super) fn is_worth_another_server(&self) -> bool {
         match self {
-            Self::Unreachable(_) | Self::Lost | Self::TimedOut => true,
+            Self::Unreachable(_) | Self::Unfit(_) | Self::Lost | Self::TimedOut => true,
             Self::Refused(code) => matches!(*code, ResultCode::BUSY | ResultCode::UNAVAILABLE),
             Self::Deadline
             | Self::Credentials
@@ -161,6 +170,7 @@ impl LookupError {
             Self::Credentials => "credentials",
             Self::Password(_) => "password",
             Self::Refused(_) => "refused",
+            Self::Unfit(_) => "unfit",
             Self::Protocol(_) | Self::Attribute { .. } => "protocol",
             Self::Stopped => "stopped",
         }

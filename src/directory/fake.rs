@@ -7,7 +7,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
 use super::LookupError;
-use super::conn::{Cut, Found, Query};
+use super::conn::{Cut, Found, Query, ServerId};
 use super::entry::Entry;
 use super::frame::{FrameGuard, Limits, Peer};
 use super::resolve::Search;
@@ -61,7 +61,7 @@ impl Search for Memory {
             cut = Some(Cut::ByServer(super::ResultCode::SIZE_LIMIT));
         }
         self.asked.lock().unwrap().push(query);
-        Ok(Found { entries, cut })
+        Ok(Found { entries, cut, server: ServerId::new("memory".into()) })
     }
 }
 

@@ -14,6 +14,7 @@
 
 use bytes::{Buf, Bytes, BytesMut};
 
+pub(super) use shape::Elements;
 use shape::check_message;
 
 mod shape;
@@ -64,6 +65,11 @@ impl Frame {
     #[must_use]
     pub fn disconnection_notice(&self) -> Option<u32> {
         shape::disconnection_notice(self)
+    }
+
+    /// The message id that an AbandonRequest (RFC 4511, section 4.11) speaks of; `None` where the message is none.
+    pub(super) fn abandoned(&self) -> Option<i32> {
+        shape::abandoned(self)
     }
 }
 

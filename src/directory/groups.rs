@@ -111,6 +111,8 @@ impl Groups {
             // All groups that are known already may be found again, and one more shows that there are too many.
             limit: settings.max_groups.saturating_add(1),
             only_values: is_attributed.then(|| format!("({}{whole})", filters.concat())),
+            paged: true,
+            controls: Vec::new(),
         };
         let found = directory.search(query).await?;
         if let Some(Cut::ByServer(_)) = found.cut {

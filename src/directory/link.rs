@@ -67,6 +67,7 @@ impl Link {
     pub(super) async fn open(
         server: &Server,
         tls: Option<&ClientContext>,
+        state: bridge::State,
         budget: Duration,
         handle: &Handle,
     ) -> Result<Self, LinkError> {
@@ -77,7 +78,7 @@ impl Link {
         let ours = tokio::net::UnixStream::from_std(ours)?;
         let settings = LdapConnSettings::new().set_std_stream(StdStream::Unix(theirs));
         let (driver, ldap) = LdapConnAsync::with_settings(settings, "ldapi:///").await?;
-        let state = Arc::new(bridge::State::default());
+        let state = Arc::new(state);
         let label = server.label.clone();
         let bridge = handle.spawn(bridge::run(label, wire, ours, state.clone())).abort_handle();
         let driven = state.clone();
@@ -91,7 +92,7 @@ impl Link {
 
     /// Ends the connection at once; whoever waits on it learns that it is lost.
     pub(super) fn kill(&self) {
-        self.state.end();
+        self.state.kill();
         self.tasks.iter().for_each(AbortHandle::abort);
     }
 }

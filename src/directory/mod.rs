@@ -4,12 +4,15 @@
 //! `groups` (what to search, and what it means), `pool` and `breaker` (on which server), `conn` (one search, on time),
 //! `bridge` and `frame` (what may reach `ldap3`), `link` (TCP and TLS).
 
+mod about;
 mod account;
 mod base64;
 mod breaker;
 mod bridge;
 mod conn;
 mod credentials;
+#[allow(dead_code, reason = "the change feeds use it")]
+mod dedicated;
 pub mod embedded;
 mod entry;
 mod error;
@@ -20,10 +23,15 @@ pub mod frame;
 mod groups;
 pub mod ldif;
 mod link;
+mod paging;
 #[cfg(test)]
 mod persona;
 mod pool;
 mod resolve;
+#[cfg(test)]
+mod scripted;
+mod search;
+mod server;
 mod settings;
 mod usernames;
 
@@ -33,6 +41,7 @@ use std::time::{Duration, Instant};
 use jiff::Timestamp;
 use tokio::runtime::Handle;
 
+pub use about::{About, ServerKind};
 pub use error::{LookupError, PasswordFault, ResultCode, Unreachable};
 pub use filter::TemplateError;
 pub use settings::{
@@ -44,7 +53,7 @@ pub use usernames::Usernames;
 use crate::model::{Facts, Resolved};
 use crate::telemetry::{DirectoryMetrics, Metrics};
 use crate::tls::{self, ClientContext};
-use conn::{Found, Origin, Query};
+use conn::{Found, Memory, Origin, Query};
 use credentials::Credentials;
 use pool::Pool;
 use resolve::{Resolver, Search};
@@ -108,9 +117,11 @@ impl Directory {
                 credentials: credentials.clone(),
                 timeouts: settings.timeouts,
                 pool: settings.pool,
+                flavour: settings.flavour,
+                strategy: settings.group_search.strategy,
                 metrics: metrics.clone(),
                 handle: handle.clone(),
-                binding: tokio::sync::Mutex::default(),
+                memory: Memory::default(),
             })
         };
         let pool = Pool::new(checked.servers.into_iter().map(origin).collect());
@@ -150,10 +161,19 @@ impl Directory {
         self.run(deadline, resolving).await
     }
 
+    /// What the server says of itself that answers now.
+    ///
+    /// # Errors
+    /// Where none can be used within the deadline and `timeouts.total`.
+    pub async fn about(&self, deadline: Instant) -> Result<Arc<About>, LookupError> {
+        let (core, deadline) = (self.core.clone(), self.within(deadline));
+        self.run(deadline, async move { core.pool.about(deadline).await }).await
+    }
+
     /// Whether a server can be reached, accepts our credentials, and answers.
     ///
     /// # Errors
-    /// Why not.
+    /// Why not. [`LookupError::Unfit`] where a server answers that cannot be used as configured, and no other can.
     pub async fn probe(&self, deadline: Instant) -> Result<(), LookupError> {
         let (core, deadline) = (self.core.clone(), self.within(deadline));
         self.run(deadline, async move { core.pool.probe(deadline).await }).await

@@ -1,56 +1,56 @@
 //! Connections to all servers: the first of the list that works, its breaker, its spares, and one more try.
 
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwapOption;
 use tokio::sync::watch;
 
 use super::LookupError;
-use super::breaker::Breaker;
-use super::conn::{Connection, Found, Origin, Query, jitter, root_query};
+use super::about::About;
+use super::conn::{Connection, Found, Origin, Query, ServerId};
+use super::dedicated::Dedicated;
+use super::search::ping;
+use super::server::ServerPool;
 
 /// How often one question is sent at most.
 const MAX_SEARCHES: usize = 2;
 /// How often the pool looks after its connections.
 const TICK: Duration = Duration::from_secs(1);
-/// A connection that was idle for so long is asked whether it still works.
-const HEARTBEAT: Duration = Duration::from_secs(30);
 
 /// The connections to every server.
 pub(super) struct Pool {
     servers: Vec<Arc<ServerPool>>,
+    /// Who is asked first, while it is usable.
+    pinned: ArcSwapOption<ServerId>,
+    /// The connections that are somebody else's: they end with the pool.
+    dedicated: Mutex<Vec<Weak<Connection>>>,
     stop: watch::Sender<bool>,
 }
 
-/// The connections to one server.
-struct ServerPool {
-    origin: Arc<Origin>,
-    slots: Vec<Slot>,
-    breaker: Mutex<Breaker>,
-}
-
-/// The place of one connection.
+/// What went wrong on the way from server to server.
 #[derive(Default)]
-struct Slot {
-    current: ArcSwapOption<Connection>,
-    /// Held while a connection is being made, so that many who need one make one.
-    opening: tokio::sync::Mutex<Option<Failure>>,
-    is_renewing: AtomicBool,
-}
+struct Trouble(Option<LookupError>);
 
-/// Why the last attempt to connect failed, and when.
-struct Failure {
-    at: Instant,
-    error: LookupError,
+impl Trouble {
+    fn note(&mut self, error: LookupError) {
+        // That a server does not go with the configuration says more than that others cannot be reached.
+        if !matches!(self.0, Some(LookupError::Unfit(_))) {
+            self.0 = Some(error);
+        }
+    }
+
+    fn told(self) -> LookupError {
+        self.0.unwrap_or(LookupError::Lost)
+    }
 }
 
 impl Pool {
     /// A pool that connects when it is first asked, or a moment later by itself.
     pub(super) fn new(origins: Vec<Arc<Origin>>) -> Arc<Self> {
         let servers = origins.into_iter().map(ServerPool::new).collect();
-        Arc::new(Self { servers, stop: watch::Sender::new(false) })
+        let stop = watch::Sender::new(false);
+        Arc::new(Self { servers, pinned: ArcSwapOption::empty(), dedicated: Mutex::default(), stop })
     }
 
     /// Searches on the first server that works, and once more elsewhere where the connection, not the question, was the
@@ -63,7 +63,7 @@ impl Pool {
             order.extend_from_within(..);
         }
         let mut searches = 0;
-        let mut last = LookupError::Lost;
+        let mut trouble = Trouble::default();
         for (turn, server) in order.iter().enumerate() {
             if searches == MAX_SEARCHES || (is_alone && turn > searches) {
                 break;
@@ -71,30 +71,84 @@ impl Pool {
             let result = match server.connection(deadline).await {
                 Ok(connection) => {
                     searches += 1;
-                    let result = connection.search(query.clone(), deadline).await;
+                    let result = server.search(&connection, query, deadline).await;
                     server.note(&result);
                     result
                 }
                 Err(error) => Err(error),
             };
+            let is_time_out = matches!(result, Err(LookupError::TimedOut));
             match result {
-                Err(error) if error.is_worth_another_server() && Instant::now() < deadline => last = error,
+                Err(error) if error.is_worth_another_server() && Instant::now() < deadline => {
+                    trouble.note(error)
+                }
                 done => return done,
             }
-            if is_alone && last == LookupError::TimedOut {
+            if is_alone && is_time_out {
                 break;
             }
         }
-        Err(last)
+        Err(trouble.told())
+    }
+
+    /// What the server says of itself that answers now.
+    pub(super) async fn about(&self, deadline: Instant) -> Result<Arc<About>, LookupError> {
+        Ok(self.connection(deadline).await?.about().clone())
     }
 
     /// Shows that a server can be reached, that it accepts our credentials, and that it answers.
     pub(super) async fn probe(&self, deadline: Instant) -> Result<(), LookupError> {
-        match self.search(&root_query(), deadline).await {
-            // A server may hide its root DSE; it has answered.
-            Ok(_) | Err(LookupError::Refused(_)) => Ok(()),
-            Err(error) => Err(error),
+        // Apart from the search: a refused bind is not an answer, a refused search is one.
+        self.connection(deadline).await?;
+        match self.search(&ping(), deadline).await {
+            Err(error) if !error.is_of_one_question() => Err(error),
+            _ => Ok(()),
         }
+    }
+
+    /// Asks this server first from now on, while it is usable: what was learnt from one server may not have come to the
+    /// others yet. `None`: the first of the list again.
+    #[allow(dead_code, reason = "the change feeds pin their server")]
+    pub(super) fn pin(&self, server: Option<ServerId>) {
+        self.pinned.store(server.map(Arc::new));
+    }
+
+    /// A new connection to the first server that works, for the caller alone.
+    #[allow(dead_code, reason = "the change feeds have a connection of their own")]
+    pub(super) async fn dedicated(&self, deadline: Instant) -> Result<Dedicated, LookupError> {
+        let mut trouble = Trouble::default();
+        for server in self.order()? {
+            match server.dedicated(deadline).await {
+                Ok(connection) => {
+                    let mut dedicated = self.dedicated.lock().unwrap_or_else(PoisonError::into_inner);
+                    if *self.stop.borrow() {
+                        return Err(LookupError::Stopped);
+                    }
+                    dedicated.retain(|known| known.strong_count() > 0);
+                    dedicated.push(Arc::downgrade(&connection));
+                    return Ok(Dedicated::new(connection));
+                }
+                Err(error) if error.is_worth_another_server() && Instant::now() < deadline => {
+                    trouble.note(error)
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        Err(trouble.told())
+    }
+
+    /// A connection to the first server that works.
+    async fn connection(&self, deadline: Instant) -> Result<Arc<Connection>, LookupError> {
+        let mut trouble = Trouble::default();
+        for server in self.order()? {
+            match server.connection(deadline).await {
+                Err(error) if error.is_worth_another_server() && Instant::now() < deadline => {
+                    trouble.note(error)
+                }
+                done => return done,
+            }
+        }
+        Err(trouble.told())
     }
 
     /// The servers to try, the best first.
@@ -105,7 +159,11 @@ impl Pool {
         let now = Instant::now();
         let mut order: Vec<_> =
             self.servers.iter().filter(|server| server.breaker().is_closed()).cloned().collect();
-        order.sort_by_key(|server| server.breaker().prefers_others(now));
+        let pinned = self.pinned.load();
+        order.sort_by_key(|server| {
+            let is_pinned = pinned.as_deref().is_some_and(|pinned| *pinned == server.origin.id());
+            (!is_pinned, server.breaker().prefers_others(now))
+        });
         if order.is_empty() {
             let last_resort = self.servers.iter().filter(|server| server.breaker().try_as_last_resort(now));
             order.extend(last_resort.cloned());
@@ -147,164 +205,21 @@ impl Pool {
     /// Ends all connections; what is under way on them is answered first.
     pub(super) fn stop(&self) {
         self.stop.send_replace(true);
-        for slot in self.servers.iter().flat_map(|server| &server.slots) {
-            slot.current.store(None);
-        }
-    }
-}
-
-impl ServerPool {
-    fn new(origin: Arc<Origin>) -> Arc<Self> {
-        let slots = (0..origin.pool.connections).map(|_| Slot::default()).collect();
-        Arc::new(Self { origin, slots, breaker: Mutex::default() })
-    }
-
-    fn breaker(&self) -> MutexGuard<'_, Breaker> {
-        self.breaker.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// The least loaded connection, or a new one where there is none. Missing spares are made by [`Pool::maintain`], so
-    /// that nobody waits for them.
-    async fn connection(self: &Arc<Self>, deadline: Instant) -> Result<Arc<Connection>, LookupError> {
-        let ready = self.slots.iter().filter_map(Slot::usable).max_by_key(|connection| connection.free());
-        match ready {
-            Some(ready) => Ok(ready),
-            None => self.opened(0, deadline).await,
-        }
-    }
-
-    /// The connection of a slot, made where there is none. It is made on the background runtime, so that a caller that
-    /// goes away does not leave half a bind behind.
-    async fn opened(
-        self: &Arc<Self>,
-        slot: usize,
-        deadline: Instant,
-    ) -> Result<Arc<Connection>, LookupError> {
-        let asked = Instant::now();
-        let this = self.clone();
-        let opening = self.origin.handle.spawn(async move { this.open(slot, asked, false).await });
-        match tokio::time::timeout_at(deadline.into(), opening).await {
-            Ok(Ok(result)) => result,
-            Ok(Err(_)) => Err(LookupError::Lost),
-            Err(_) => Err(LookupError::Deadline),
-        }
-    }
-
-    async fn open(&self, slot: usize, asked: Instant, renew: bool) -> Result<Arc<Connection>, LookupError> {
-        let slot = self.slots.get(slot).ok_or(LookupError::Lost)?;
-        let mut failure = slot.opening.lock().await;
-        if !renew && let Some(current) = slot.usable() {
-            return Ok(current);
-        }
-        if let Some(failure) = failure.as_ref().filter(|failure| failure.at >= asked) {
-            return Err(failure.error.clone());
-        }
-        match self.origin.connect().await {
-            Ok(connection) => {
-                let connection = Arc::new(connection);
-                slot.current.store(Some(connection.clone()));
-                *failure = None;
-                self.breaker().connected();
-                self.up(1);
-                self.count();
-                Ok(connection)
-            }
-            Err(error) => {
-                tracing::warn!(server = %self.origin.server.label, %error, "no connection to the directory");
-                *failure = Some(Failure { at: Instant::now(), error: error.clone() });
-                match &error {
-                    // A refusal of our credentials says nothing of the server's health, and is remembered elsewhere.
-                    LookupError::Credentials | LookupError::Password(_) => self.up(0),
-                    error => self.failed(error),
-                }
-                Err(error)
-            }
-        }
-    }
-
-    /// Tells breaker and metrics how a search went.
-    fn note<T>(&self, result: &Result<T, LookupError>) {
-        match result {
-            Err(LookupError::Deadline | LookupError::Stopped) => {}
-            Err(error) if error.is_worth_another_server() => self.failed(error),
-            Ok(_) | Err(_) => {
-                self.up(1);
-                self.breaker().succeeded();
-            }
-        }
-    }
-
-    fn failed(&self, error: &LookupError) {
-        self.up(0);
-        self.breaker().failed(error.clone(), Instant::now(), jitter());
-    }
-
-    fn up(&self, value: i64) {
-        self.origin.metrics.up.with_label_values(&[&self.origin.server.label]).set(value);
-    }
-
-    /// One round of care. Whatever takes time is done in the background.
-    fn look_after(self: &Arc<Self>, is_preferred: bool) {
-        let now = Instant::now();
-        let (is_closed, is_probe_due) = {
-            let breaker = self.breaker();
-            (breaker.is_closed(), breaker.is_probe_due(now))
-        };
-        for (index, slot) in self.slots.iter().enumerate() {
-            match slot.usable() {
-                Some(connection) if connection.is_aged() => self.renew(index),
-                Some(connection) if connection.idle() >= HEARTBEAT => {
-                    let this = self.clone();
-                    self.origin.handle.spawn(async move { this.note(&connection.root_dse().await) });
-                }
-                Some(_) => {}
-                None => {
-                    slot.current.store(None);
-                    if (is_closed && is_preferred) || (is_probe_due && index == 0) {
-                        self.renew(index);
-                    }
-                }
-            }
-        }
-        self.count();
-    }
-
-    /// Makes a new connection for a slot, one at a time; the old one serves until then, and ends with its last search.
-    fn renew(self: &Arc<Self>, index: usize) {
-        let Some(slot) = self.slots.get(index) else { return };
-        if slot.is_renewing.swap(true, Ordering::AcqRel) {
-            return;
-        }
-        let renew = slot.usable().is_some();
-        let this = self.clone();
-        self.origin.handle.spawn(async move {
-            // What went wrong is in the log and in the breaker.
-            let _ = this.open(index, Instant::now(), renew).await;
-            if let Some(slot) = this.slots.get(index) {
-                slot.is_renewing.store(false, Ordering::Release);
-            }
-        });
-    }
-
-    fn count(&self) {
-        let open = self.slots.iter().filter(|slot| slot.usable().is_some()).count();
-        let gauge =
-            self.origin.metrics.pool_connections.with_label_values(&[&self.origin.server.label, "open"]);
-        gauge.set(i64::try_from(open).unwrap_or(i64::MAX));
-    }
-}
-
-impl Slot {
-    fn usable(&self) -> Option<Arc<Connection>> {
-        self.current.load_full().filter(|connection| connection.is_usable())
+        self.servers.iter().for_each(|server| server.stop());
+        let dedicated = self.dedicated.lock().unwrap_or_else(PoisonError::into_inner);
+        dedicated.iter().filter_map(Weak::upgrade).for_each(|connection| connection.link().kill());
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::sync::atomic::Ordering;
+
     use super::super::ResultCode;
-    use super::super::conn::tests::{origin, soon};
+    use super::super::conn::tests::{origin, origin_at, soon};
     use super::super::fake::{Manner, Server};
+    use super::super::scripted::Scripted;
+    use super::super::settings::Flavour;
     use super::*;
 
     fn pool(servers: &[&Server], folder: &tempfile::TempDir) -> Arc<Pool> {
@@ -317,11 +232,11 @@ mod tests {
         let (busy, good) = (Server::start(Manner::Result(51)).await, Server::start(Manner::Empty).await);
         let folder = tempfile::tempdir().unwrap();
         let pool = pool(&[&busy, &good], &folder);
-        assert!(pool.search(&root_query(), soon()).await.is_ok());
+        assert!(pool.search(&ping(), soon()).await.is_ok());
         assert_eq!((busy.searches(), good.searches()), (1, 1));
         *busy.manner.lock().unwrap() = Manner::Result(50);
         let refused = LookupError::Refused(ResultCode(50));
-        assert_eq!(pool.search(&root_query(), soon()).await, Err(refused));
+        assert_eq!(pool.search(&ping(), soon()).await, Err(refused));
         assert_eq!((busy.searches(), good.searches()), (2, 1));
     }
 
@@ -329,7 +244,7 @@ mod tests {
     async fn a_question_is_sent_twice_at_most() {
         let folder = tempfile::tempdir().unwrap();
         let alone = Server::start(Manner::Close).await;
-        assert_eq!(pool(&[&alone], &folder).search(&root_query(), soon()).await, Err(LookupError::Lost));
+        assert_eq!(pool(&[&alone], &folder).search(&ping(), soon()).await, Err(LookupError::Lost));
         assert_eq!((alone.searches(), alone.connections.load(Ordering::SeqCst)), (2, 2));
         let several = [
             Server::start(Manner::Close).await,
@@ -337,7 +252,7 @@ mod tests {
             Server::start(Manner::Close).await,
         ];
         let pool = pool(&several.each_ref(), &folder);
-        assert_eq!(pool.search(&root_query(), soon()).await, Err(LookupError::Lost));
+        assert_eq!(pool.search(&ping(), soon()).await, Err(LookupError::Lost));
         assert_eq!(several.each_ref().map(Server::searches), [1, 1, 0]);
     }
 
@@ -347,7 +262,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let pool = pool(&[&bad, &good], &folder);
         for _ in 0..10 {
-            assert!(pool.search(&root_query(), soon()).await.is_ok());
+            assert!(pool.search(&ping(), soon()).await.is_ok());
         }
         assert_eq!((bad.searches(), good.searches()), (3, 10));
     }
@@ -357,7 +272,7 @@ mod tests {
         let server = Server::start(Manner::Empty).await;
         let folder = tempfile::tempdir().unwrap();
         let pool = pool(&[&server], &folder);
-        let query = root_query();
+        let query = ping();
         let asking = (0..50).map(|_| pool.search(&query, soon()));
         for answer in futures_util::future::join_all(asking).await {
             assert!(answer.is_ok(), "{answer:?}");
@@ -376,11 +291,38 @@ mod tests {
         let care = tokio::spawn(pool.clone().maintain());
         let until = Instant::now() + Duration::from_secs(10);
         while server.connections.load(Ordering::SeqCst) < 4 {
-            assert!(pool.search(&root_query(), soon()).await.is_ok());
+            assert!(pool.search(&ping(), soon()).await.is_ok());
             assert!(Instant::now() < until, "never renewed");
         }
         pool.stop();
         care.await.unwrap();
-        assert_eq!(pool.search(&root_query(), soon()).await, Err(LookupError::Stopped));
+        assert_eq!(pool.search(&ping(), soon()).await, Err(LookupError::Stopped));
+    }
+
+    #[tokio::test]
+    async fn a_server_that_does_not_go_with_the_configuration_is_named_though_another_is_away() {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::write(folder.path().join("password"), "pw").unwrap();
+        let unfit = Scripted::with_root(&[("objectClass", "OpenLDAProotDSE")]).await;
+        let fit = Scripted::with_root(&[("supportedCapabilities", "1.2.840.113556.1.4.800")]).await;
+        let pool = |ports: &[u16]| {
+            let origins = ports.iter().map(|port| {
+                let mut origin = origin_at(*port, folder.path());
+                origin.flavour = Flavour::ActiveDirectory;
+                Arc::new(origin)
+            });
+            Pool::new(origins.collect())
+        };
+        // Nobody listens at port 1.
+        for ports in [vec![unfit.port], vec![unfit.port, 1], vec![1, unfit.port]] {
+            let pool = pool(&ports);
+            let refused = pool.probe(soon()).await;
+            assert!(matches!(refused, Err(LookupError::Unfit(_))), "{ports:?} {refused:?}");
+            assert!(matches!(pool.search(&ping(), soon()).await, Err(LookupError::Unfit(_))), "{ports:?}");
+        }
+        let pool = pool(&[unfit.port, fit.port]);
+        assert_eq!(pool.probe(soon()).await, Ok(()));
+        assert!(pool.about(soon()).await.unwrap().is_active_directory());
+        assert!(unfit.searched().is_empty());
     }
 }

@@ -101,6 +101,8 @@ impl Resolver {
             attributes: with_ids([self.groups.name.as_str()]),
             limit: 2,
             only_values: None,
+            paged: false,
+            controls: Vec::new(),
         };
         let found = directory.search(query).await?;
         match (found.entries.as_slice(), found.cut) {
@@ -127,6 +129,8 @@ impl Resolver {
             attributes: with_ids(wanted.chain(fixed)),
             limit: 2,
             only_values: None,
+            paged: false,
+            controls: Vec::new(),
         };
         let mut found = directory.search(query).await?;
         if found.entries.len() > 1 {

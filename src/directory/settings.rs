@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::tls::{ClientSettings, MinVersion};
-pub(super) use check::{Security, Server, error};
+pub(super) use check::{Security, Server, error, word};
 pub use check::{SettingsError, SettingsProblem};
 
 mod check;
@@ -55,7 +55,7 @@ pub struct TlsSettings {
 pub enum Bind {
     /// A simple bind (RFC 4513, 5.1.3) over the protected connection.
     Simple {
-        /// The DN of the service's own entry.
+        /// The DN of the service's own entry; for Active Directory also `user@domain` or `DOMAIN\user`.
         dn: String,
         /// The file with its password; read for each connection, one line end at its end is not part of it.
         password_file: PathBuf,
@@ -66,19 +66,20 @@ pub enum Bind {
     External,
 }
 
-/// `directory.ldap.flavour`: which membership attributes are searched.
+/// `directory.ldap.flavour`: what kind of directory it is. A server that says to be another cannot be used.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Flavour {
-    /// All that a portable directory may have: `member`, `uniqueMember`, `memberUid`, and the primary `gidNumber`.
+    /// What the server says; if that is not Active Directory, all that a portable directory may have: `member`,
+    /// `uniqueMember`, `memberUid`, and the primary `gidNumber`.
     #[default]
     Auto,
-    /// As `Auto`.
+    /// All that a portable directory may have.
     OpenLdap,
     /// `memberUid` and the primary `gidNumber` (RFC 2307); groups do not nest.
     Rfc2307,
     /// `member`, `uniqueMember` and the primary `gidNumber`.
     Rfc2307bis,
-    /// Active Directory. Not available in this version.
+    /// Active Directory, or Samba in its place.
     ActiveDirectory,
 }
 
@@ -124,11 +125,15 @@ pub struct GroupSearch {
 /// `directory.ldap.groupSearch.strategy`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Strategy {
-    /// The best that the directory has; in this version always `Search`.
+    /// The best that the directory has.
     #[default]
     Auto,
     /// Search upward by membership, level by level.
     Search,
+    /// Read `memberOf`, where the directory maintains it.
+    MemberOf,
+    /// Read `tokenGroups` (MS-ADTS 3.1.1.4.5.19). Only Active Directory has it.
+    TokenGroups,
 }
 
 /// One of `directory.ldap.attributes`. The type that policies see is a matter of the vocabulary.
@@ -271,7 +276,12 @@ impl Flavour {
 
 impl Strategy {
     /// The words of the configuration.
-    pub const WORDS: [(&'static str, Self); 2] = [("auto", Self::Auto), ("search", Self::Search)];
+    pub const WORDS: [(&'static str, Self); 4] = [
+        ("auto", Self::Auto),
+        ("search", Self::Search),
+        ("memberOf", Self::MemberOf),
+        ("tokenGroups", Self::TokenGroups),
+    ];
 }
 
 impl ChangeFeed {

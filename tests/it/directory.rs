@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use bailiwick::directory::{Attribute, Directory, LookupError, MatchRule, Settings};
+use bailiwick::directory::{Attribute, Directory, LookupError, MatchRule, ServerKind, Settings};
 use bailiwick::model::{Facts, Partial, Person, Resolved};
 use bailiwick::telemetry::Metrics;
 use tokio::runtime::Handle;
@@ -251,6 +251,25 @@ async fn a_limit_of_the_server_makes_groups_partial() {
     let facts = resolve(&directory, "alice").await.unwrap();
     assert_eq!((facts.groups.len(), facts.partial), (10, Some(Partial::ServerLimit)));
     assert_eq!(metrics.directory.partial_lookups.get(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_search_that_a_limit_cut_is_done_in_pages_where_the_server_gives_more_so() {
+    let groups: String = (0..700).map(|n| group(&format!("g{n}"), &[&user_dn("alice")])).collect();
+    let limits = "limits users size.soft=10 size.hard=10 size.prtotal=unlimited\n";
+    let slapd = Slapd::start(&(person("alice") + &groups), limits);
+    let (directory, _) = open(patient(slapd.settings()));
+    let mut asking = tokio::task::JoinSet::new();
+    for _ in 0..4 {
+        let directory = directory.clone();
+        asking.spawn(async move { resolve(&directory, "alice").await.unwrap() });
+    }
+    for facts in asking.join_all().await {
+        assert_eq!((facts.groups.len(), facts.partial), (700, None));
+    }
+    let about = directory.about(soon()).await.unwrap();
+    assert_eq!(about.kind, ServerKind::OpenLdap);
+    assert!(about.naming_contexts.contains(&slapd::BASE.to_owned()), "{about:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

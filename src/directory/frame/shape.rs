@@ -17,6 +17,7 @@ const RESPONSE_VALUE: u8 = 0x8b;
 const INTERMEDIATE_NAME: u8 = 0x80;
 const INTERMEDIATE_VALUE: u8 = 0x81;
 
+const ABANDON_REQUEST: u8 = 0x50;
 const BIND_RESPONSE: u8 = 0x61;
 const SEARCH_ENTRY: u8 = 0x64;
 const SEARCH_DONE: u8 = 0x65;
@@ -81,6 +82,15 @@ pub(super) fn disconnection_notice(frame: &Frame) -> Option<u32> {
         Some((ENUMERATED, code)) if named => {
             Some(code.iter().fold(0, |sum, &octet| (sum << 8) | u32::from(octet)))
         }
+        _ => None,
+    }
+}
+
+/// See [`Frame::abandoned`].
+pub(super) fn abandoned(frame: &Frame) -> Option<i32> {
+    let (_, content) = Elements(&frame.bytes).next()?;
+    match Elements(content).nth(1)? {
+        (ABANDON_REQUEST, octets) => message_id(octets).ok(),
         _ => None,
     }
 }
@@ -227,9 +237,17 @@ fn nothing(part: Option<(u8, &[u8])>) -> Result<(), &'static str> {
     if part.is_none() { Ok(()) } else { Err("more parts than it has") }
 }
 
-/// The elements in a row, as identifier and content. Ends where the bytes are no element.
+/// The elements of BER in a row, as identifier and content, which may hold elements itself. Ends where the bytes are no
+/// element: for content that the guard did not walk, such as the value of a control, that has to be looked at.
 #[derive(Clone)]
-struct Elements<'a>(&'a [u8]);
+pub(in super::super) struct Elements<'a>(&'a [u8]);
+
+impl<'a> Elements<'a> {
+    /// The elements in these bytes.
+    pub(in super::super) fn of(bytes: &'a [u8]) -> Self {
+        Self(bytes)
+    }
+}
 
 impl<'a> Iterator for Elements<'a> {
     type Item = (u8, &'a [u8]);

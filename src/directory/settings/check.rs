@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::super::filter::{Template, TemplateError};
-use super::{Bind, ChangeFeed, Flavour, GroupSearch, PoolSettings, Settings, Timeouts};
+use super::{Bind, ChangeFeed, Flavour, GroupSearch, PoolSettings, Settings, Strategy, Timeouts};
 use crate::model::Dn;
 
 /// Why the settings of a directory cannot be used.
@@ -38,6 +38,12 @@ pub enum SettingsProblem {
     /// No DN.
     #[error("is not a distinguished name: {0}")]
     Dn(String),
+    /// No name to bind with to Active Directory.
+    #[error("`{0}` is neither a distinguished name, nor user@domain, nor DOMAIN\\user")]
+    BindName(String),
+    /// A strategy that the configured flavour cannot do.
+    #[error("`tokenGroups` needs Active Directory, and `flavour` is `{0}`")]
+    Strategy(&'static str),
     /// The user filter.
     #[error("{0}")]
     Filter(TemplateError),
@@ -116,6 +122,7 @@ impl Settings {
         }
         let servers = self.urls.iter().map(|url| self.server(url)).collect::<Result<_, _>>()?;
         self.check_bind()?;
+        self.check_strategy()?;
         check_dn("userSearch.base", &self.user_search.base)?;
         check_dn("groupSearch.base", &self.group_search.base)?;
         check_attribute("groupSearch.name", &self.group_search.name)?;
@@ -145,9 +152,6 @@ impl Settings {
         if self.srv.is_some() {
             return Err(error("srv", SettingsProblem::NotAvailable("finding servers by SRV records")));
         }
-        if self.flavour == Flavour::ActiveDirectory {
-            return Err(error("flavour", SettingsProblem::NotAvailable("`activeDirectory`")));
-        }
         Ok(())
     }
 
@@ -159,7 +163,23 @@ impl Settings {
             Bind::Simple { password_file, .. } if password_file.as_os_str().is_empty() => {
                 Err(error("bind.passwordFile", SettingsProblem::Missing))
             }
-            Bind::Simple { dn, .. } => check_dn("bind.dn", dn),
+            Bind::Simple { dn, .. } => match self.flavour {
+                Flavour::ActiveDirectory | Flavour::Auto if is_windows_name(dn) => Ok(()),
+                Flavour::ActiveDirectory if Dn::parse(dn).is_err() => {
+                    Err(error("bind.dn", SettingsProblem::BindName(dn.clone())))
+                }
+                _ => check_dn("bind.dn", dn),
+            },
+        }
+    }
+
+    fn check_strategy(&self) -> Result<(), SettingsError> {
+        match (self.group_search.strategy, self.flavour) {
+            (Strategy::TokenGroups, Flavour::OpenLdap | Flavour::Rfc2307 | Flavour::Rfc2307bis) => {
+                let flavour = word(self.flavour, &Flavour::WORDS);
+                Err(error("groupSearch.strategy", SettingsProblem::Strategy(flavour)))
+            }
+            _ => Ok(()),
         }
     }
 
@@ -244,6 +264,20 @@ fn without_credentials(url: &str) -> String {
         }
         _ => url.to_owned(),
     }
+}
+
+/// The configuration's word for a value.
+pub(in super::super) fn word<T: PartialEq + Copy>(value: T, words: &[(&'static str, T)]) -> &'static str {
+    words.iter().find(|(_, known)| *known == value).map_or("", |(word, _)| word)
+}
+
+/// Whether this is a name by which Active Directory knows an account in a bind, beside its DN: `user@domain` or
+/// `DOMAIN\user` (MS-ADTS 5.1.1.1.1).
+fn is_windows_name(name: &str) -> bool {
+    let is_part =
+        |part: &str| !part.is_empty() && !part.contains(['\\', '@', '=', ',']) && part.trim() == part;
+    let parts = name.split_once('\\').or_else(|| name.rsplit_once('@'));
+    parts.is_some_and(|(first, second)| is_part(first) && is_part(second))
 }
 
 fn check_dn(field: &str, text: &str) -> Result<(), SettingsError> {
@@ -339,8 +373,7 @@ mod tests {
     #[test]
     fn what_this_version_does_not_have_is_said() {
         let base = settings("ldaps://dc1");
-        let cases: [(&str, Change); 4] = [
-            ("flavour", |settings| settings.flavour = Flavour::ActiveDirectory),
+        let cases: [(&str, Change); 3] = [
             ("srv", |settings| settings.srv = Some("example.com".to_owned())),
             ("changeFeed", |settings| settings.change_feed = ChangeFeed::SyncRepl),
             ("bind.sasl", |settings| settings.bind = Bind::External),
@@ -352,6 +385,45 @@ mod tests {
             assert_eq!(error.field, field);
             assert!(error.to_string().ends_with("is not available in this version"), "{error}");
         }
+    }
+
+    #[test]
+    fn active_directory_knows_accounts_by_other_names_too() {
+        let mut settings = settings("ldaps://dc1");
+        for (name, flavour, is_fine) in [
+            ("svc@corp.example.com", Flavour::ActiveDirectory, true),
+            ("CORP\\svc", Flavour::ActiveDirectory, true),
+            ("cn=svc,dc=x", Flavour::ActiveDirectory, true),
+            ("svc@corp.example.com", Flavour::Auto, true),
+            ("CORP\\svc", Flavour::Auto, true),
+            ("svc", Flavour::ActiveDirectory, false),
+            ("svc@", Flavour::ActiveDirectory, false),
+            ("\\svc", Flavour::ActiveDirectory, false),
+            ("A\\B\\c", Flavour::ActiveDirectory, false),
+            ("svc", Flavour::Auto, false),
+            ("svc@corp.example.com", Flavour::OpenLdap, false),
+            ("CORP\\svc", Flavour::Rfc2307bis, false),
+        ] {
+            settings.bind = Bind::Simple { dn: name.to_owned(), password_file: "p".into() };
+            settings.flavour = flavour;
+            assert_eq!(settings.check().is_ok(), is_fine, "{name} {flavour:?}");
+        }
+    }
+
+    #[test]
+    fn a_strategy_that_the_flavour_cannot_do_is_refused() {
+        let mut settings = settings("ldaps://dc1");
+        settings.group_search.strategy = Strategy::TokenGroups;
+        for (flavour, is_fine) in
+            [(Flavour::Auto, true), (Flavour::ActiveDirectory, true), (Flavour::OpenLdap, false)]
+        {
+            settings.flavour = flavour;
+            assert_eq!(settings.check().is_ok(), is_fine, "{flavour:?}");
+        }
+        assert_eq!(
+            problem(&settings),
+            ("groupSearch.strategy".to_owned(), SettingsProblem::Strategy("openldap"))
+        );
     }
 
     #[test]

@@ -2,7 +2,8 @@
 
 use std::path::Path;
 
-use super::fixture::{Site, configuration, policy, run};
+use super::fixture::{PATIENT, Site, Transport, configuration, directory, policy, run};
+use crate::slapd::{GROUPS, Slapd};
 
 const NO_DIRECTORY: &str = "directory: {kind: none}";
 /// A directory that nobody listens at: a configuration is refused before anybody is asked.
@@ -209,4 +210,28 @@ fn a_configuration_that_cannot_be_served_is_refused_with_its_place_and_code() {
         }
     }
     assert!(wrong.is_empty(), "{wrong}");
+}
+
+#[test]
+fn a_directory_of_another_kind_than_configured_ends_the_start_by_its_name() {
+    let slapd = Slapd::start("", "");
+    let site = Site::new(&[("all.yaml", &policy("all", "Allow", "[{kind: Everyone}]", "[pods]"))]);
+    let sound = configuration(&directory(&slapd, Transport::Ldaps, PATIENT, ""));
+    let groups = format!("groupSearch: {{base: \"{GROUPS}\"");
+    for (from, to, said) in [
+        (
+            "userSearch:",
+            "flavour: activeDirectory\n    userSearch:",
+            "is OpenLDAP, and `flavour` is `activeDirectory`",
+        ),
+        (&groups, &format!("{groups}, strategy: tokenGroups"), "`groupSearch.strategy: tokenGroups`"),
+    ] {
+        let text = sound.replacen(from, to, 1);
+        assert_ne!(text, sound);
+        site.write("config.yaml", &text);
+        let (code, out, err) = run(&site.path(""), &["serve", "--config", "config.yaml"]);
+        assert_eq!((code, out.as_str()), (5, ""), "{err}");
+        assert!(err.contains(said) && err.contains(&slapd.ldaps_url()), "{err}");
+        assert!(!err.contains("\"serving\""), "{err}");
+    }
 }
