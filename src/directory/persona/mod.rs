@@ -101,6 +101,10 @@ impl Persona {
         self.server.address
     }
 
+    pub fn port(&self) -> u16 {
+        self.server.address.port()
+    }
+
     /// `ldap://127.0.0.1:PORT`.
     pub fn url(&self) -> String {
         format!("ldap://{}", self.server.address)
