@@ -305,12 +305,11 @@ impl Session {
             Some(fault) => fault.steps(replies, id, &asked, &url),
             None => vec![Step::Send(written(replies, id))],
         };
-        match (&*steps, held) {
-            ([Step::Send(bytes)], None) => {
-                self.send(bytes.clone());
-                drop(counted);
-            }
-            (_, held) => self.spawn(id, counted, held, go(steps, self.out.clone())),
+        let waits = steps.iter().any(|step| matches!(step, Step::Wait(_) | Step::Hang));
+        if waits || held.is_some() {
+            self.spawn(id, counted, held, go(steps, self.out.clone()));
+        } else {
+            steps.into_iter().for_each(|step| do_now(step, &self.out));
         }
     }
 
@@ -335,18 +334,19 @@ impl Session {
 /// Does one step after the other.
 async fn go(steps: Vec<Step>, out: Sender) {
     for step in steps {
-        let sent = match step {
-            Step::Wait(time) => {
-                tokio::time::sleep(time).await;
-                Ok(())
-            }
+        match step {
+            Step::Wait(time) => tokio::time::sleep(time).await,
             Step::Hang => std::future::pending().await,
-            Step::Send(bytes) => out.send(Out::Bytes(bytes)),
-            Step::Close => out.send(Out::Close),
-            Step::Reset => out.send(Out::Reset),
-        };
-        if sent.is_err() {
-            return;
+            step => do_now(step, &out),
         }
     }
+}
+
+/// Does a step that takes no time. Nobody may be there any more to see it.
+fn do_now(step: Step, out: &Sender) {
+    let _ = match step {
+        Step::Send(bytes) => out.send(Out::Bytes(bytes)),
+        Step::Reset => out.send(Out::Reset),
+        Step::Close | Step::Wait(_) | Step::Hang => out.send(Out::Close),
+    };
 }

@@ -128,7 +128,6 @@ fn own_attributes(view: &View, host: &str) -> Vec<(String, Vec<String>)> {
             ("objectClass", owned(&["top", "OpenLDAProotDSE"])),
             ("structuralObjectClass", owned(&["OpenLDAProotDSE"])),
             ("configContext", owned(&["cn=config"])),
-            ("supportedExtension", owned(&["1.3.6.1.4.1.4203.1.11.3"])),
             ("subschemaSubentry", owned(&["cn=Subschema"])),
             ("namingContexts", contexts),
         ]),

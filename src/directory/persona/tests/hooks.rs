@@ -6,6 +6,7 @@ use super::*;
 async fn a_held_answer_is_that_of_the_moment_of_the_question_and_holds_no_other() {
     let server = Persona::open_ldap(OPEN_COMPANY).await;
     let ldap = client(&server).await;
+    is_shared(&server);
     server.hold(|search| search.base.starts_with("ou=groups"));
     let mut asking = ldap.clone();
     let groups = tokio::spawn(async move {
@@ -23,6 +24,9 @@ async fn a_held_answer_is_that_of_the_moment_of_the_question_and_holds_no_other(
     assert_eq!(groups.await.unwrap(), 1, "the group that is gone by now");
     assert_eq!(server.seen().held, 0);
 }
+
+/// Tasks and threads of a test may all use it.
+fn is_shared(_: &(impl Send + Sync)) {}
 
 #[tokio::test]
 async fn held_answers_are_let_go_one_by_one() {
