@@ -27,6 +27,8 @@ pub mod ldif;
 mod link;
 mod logon;
 mod paging;
+#[cfg(test)]
+mod persona;
 mod pool;
 mod ranges;
 mod resolve;

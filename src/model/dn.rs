@@ -4,8 +4,8 @@
 //! Unicode normalisation): lower case, outer spaces dropped, inner runs of spaces folded to one. Two names that a
 //! server holds apart by case alone are therefore one here; no server in use has such names for people or groups.
 
-/// A distinguished name. Equality and hashing are those of the normal form.
-#[derive(Debug, Clone)]
+/// A distinguished name. Equality and hashing are those of the normal form. The default is the root's name, which is empty.
+#[derive(Debug, Clone, Default)]
 pub struct Dn {
     raw: Box<str>,
     normal: Box<str>,
