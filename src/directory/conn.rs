@@ -19,7 +19,7 @@ use super::search::{Part, Room, Running, ldap_error, ping};
 use super::settings::{Flavour, PoolSettings, Server, Strategy, Timeouts};
 use super::{CredentialsFault, LookupError, ResultCode, Unreachable};
 use crate::telemetry::DirectoryMetrics;
-use crate::tls::ClientContext;
+use crate::tls::{ClientContext, Reload as _};
 
 /// A connection is renewed after so many operations: `ldap3` keeps a little for each.
 const MAX_OPERATIONS: u64 = 200_000;
@@ -73,8 +73,16 @@ impl Origin {
         // Read before the network is touched: a password that was refused is no reason to trouble the server.
         let identity = match self.credentials.clone() {
             Some(credentials) => {
-                let reading = credentials.clone();
-                let secret = tokio::task::spawn_blocking(move || reading.read()).await;
+                let (reading, tls) = (credentials.clone(), self.tls.clone());
+                let secret = tokio::task::spawn_blocking(move || {
+                    // A certificate is to be shown as it is told to be: TLS itself looks at it less often.
+                    if let (Who::External, Some(tls)) = (&reading.who, tls) {
+                        // Where it cannot be loaded, the one before is shown; the watcher of TLS says so.
+                        let _ = tls.reload();
+                    }
+                    reading.read()
+                })
+                .await;
                 let secret = secret.map_err(|_| LookupError::Stopped)??;
                 credentials.may_be_sent(&secret, &self.id(), Instant::now())?;
                 Some((credentials, secret))

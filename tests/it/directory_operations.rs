@@ -3,10 +3,11 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
-use bailiwick::directory::{CredentialsFault, Directory, LookupError};
+use bailiwick::directory::{Bind, CredentialsFault, Directory, LookupError};
+use bailiwick::model::Person;
 
 use crate::directory::{group, open, patient, person, resolve, soon, until, user_dn};
-use crate::slapd::{SERVICE, Slapd};
+use crate::slapd::{self, SERVICE, Slapd};
 
 fn binds(slapd: &Slapd) -> usize {
     slapd.logged(&["BIND dn=", SERVICE, "method=128"]).len()
@@ -69,8 +70,7 @@ async fn a_password_that_changes_under_load_costs_no_lookup() {
     mount("..1", "svcpw");
     std::os::unix::fs::symlink("..data/password", slapd.path("mounted")).unwrap();
     let mut settings = patient(slapd.settings());
-    settings.bind =
-        bailiwick::directory::Bind::Simple { dn: SERVICE.to_owned(), password_file: slapd.path("mounted") };
+    settings.bind = Bind::Simple { dn: SERVICE.to_owned(), password_file: slapd.path("mounted") };
     let (directory, _) = open(settings);
     until("both connections are there", async || binds(&slapd) == 2).await;
     let load = Load::start(&directory);
@@ -122,4 +122,49 @@ async fn a_wrong_password_is_sent_to_one_server_of_several() {
     assert_eq!(binds(&first) + binds(&second), 1);
     std::fs::write(first.path("password"), "svcpw").unwrap();
     assert!(resolve(&directory, "alice").await.is_ok());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_client_certificate_says_who_we_are_and_a_new_one_renews_the_connections() {
+    let global = format!("TLSVerifyClient demand\nauthz-regexp \"^cn=the-service$\" \"{SERVICE}\"");
+    let slapd = Slapd::start_with(&person("alice"), &global, "");
+    let certificate = |name| slapd::client_certificate(&slapd.path(""), name, "the-service");
+    certificate("client");
+    for start_tls in [false, true] {
+        let mut settings = patient(slapd.settings());
+        settings.urls = vec![if start_tls { slapd.ldap_url() } else { slapd.ldaps_url() }];
+        settings.tls.start_tls = start_tls;
+        settings.tls.files.cert_file = Some(slapd.path("client.pem"));
+        settings.tls.files.key_file = Some(slapd.path("client.key"));
+        settings.bind = Bind::External;
+        let (directory, _) = open(settings);
+        let binds = || slapd.logged(&["BIND dn=", SERVICE, "mech=EXTERNAL"]).len();
+        let before = binds();
+        until("both connections are there", async || binds() == before + 2).await;
+        let facts = resolve(&directory, "alice").await.unwrap();
+        assert!(matches!(facts.person, Person::Found { .. }), "only the service may read: {facts:?}");
+        certificate("next");
+        for extension in ["key", "pem"] {
+            let [next, current] = ["next", "client"].map(|name| slapd.path(&format!("{name}.{extension}")));
+            std::fs::rename(next, current).unwrap();
+        }
+        until("both connections are renewed", async || binds() == before + 4).await;
+        assert!(resolve(&directory, "alice").await.is_ok());
+    }
+    assert_eq!(slapd.logged(&["method=128"]).len(), 0, "no password was sent");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_bind_by_certificate_that_the_server_does_not_offer_is_a_matter_of_the_configuration() {
+    // It asks for no certificate, so that TLS has none to say who we are.
+    let slapd = Slapd::start(&person("alice"), "");
+    slapd::client_certificate(&slapd.path(""), "client", "the-service");
+    let mut settings = patient(slapd.settings());
+    settings.tls.files.cert_file = Some(slapd.path("client.pem"));
+    settings.tls.files.key_file = Some(slapd.path("client.key"));
+    settings.bind = Bind::External;
+    let (directory, _) = open(settings);
+    let refused = directory.probe(soon()).await.unwrap_err();
+    assert!(matches!(refused, LookupError::Unfit(_)), "{refused:?}");
+    assert!(resolve(&directory, "alice").await.is_err());
 }
