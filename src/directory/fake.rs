@@ -1,6 +1,6 @@
 //! A directory for tests without a network: entries in memory.
 
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
 
 use super::LookupError;
 use super::about::About;

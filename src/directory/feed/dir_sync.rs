@@ -25,11 +25,11 @@ pub(super) const DIR_SYNC: &str = "1.2.840.113556.1.4.841";
 /// The control by which names come with the identities of what they name (MS-ADTS 3.1.1.3.4.1.5).
 const EXTENDED_DN: &str = "1.2.840.113556.1.4.529";
 /// Only what we may read anyway: for accounts without the right to replicate changes.
-const OBJECT_SECURITY: i64 = 0x1;
+const OBJECT_SECURITY: u32 = 0x1;
 /// Of a linked attribute only the values that were added or removed.
-const INCREMENTAL_VALUES: i64 = 0x8000_0000;
+const INCREMENTAL_VALUES: u32 = 0x8000_0000;
 /// The largest answer that we ask for, in bytes.
-const MAX_BYTES: i64 = 8 << 20;
+const MAX_BYTES: u32 = 8 << 20;
 /// More answers than this to one question are none.
 const MAX_ANSWERS: usize = 10_000;
 /// The longest that one answer may take.
@@ -61,7 +61,7 @@ pub(super) struct DirSync {
     service: Option<String>,
     cookie: Vec<u8>,
     last_usn: u64,
-    flags: i64,
+    flags: u32,
     is_complete: bool,
 }
 

@@ -388,10 +388,7 @@ mod tests {
     #[test]
     fn what_this_version_does_not_have_is_said() {
         let base = settings("ldaps://dc1");
-        let cases: [(&str, Change); 2] = [
-            ("srv", |settings| settings.srv = Some("example.com".to_owned())),
-            ("changeFeed", |settings| settings.change_feed = ChangeFeed::SyncRepl),
-        ];
+        let cases: [(&str, Change); 1] = [("srv", |settings| settings.srv = Some("example.com".to_owned()))];
         for (field, change) in cases {
             let mut settings = base.clone();
             change(&mut settings);
