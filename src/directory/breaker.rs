@@ -72,6 +72,11 @@ impl Breaker {
         self.prefer_others_until = Some(now + PREFER_OTHERS);
     }
 
+    /// Other servers are to be preferred for a while, though this one is well.
+    pub(super) fn set_aside(&mut self, now: Instant) {
+        self.prefer_others_until = Some(now + PREFER_OTHERS);
+    }
+
     /// Whether an open breaker's server is due to be probed.
     pub(super) fn is_probe_due(&self, now: Instant) -> bool {
         self.opened.is_some_and(|open| now >= open.probe_at)

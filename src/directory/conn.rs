@@ -12,14 +12,14 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 
 use super::about::{About, ServerKind, root_query, unfit};
 use super::bridge::State;
-use super::credentials::Credentials;
+use super::credentials::{Content, Credentials, Secret, Who};
 use super::link::Link;
 pub(super) use super::search::{Cut, Found, Query, ServerId};
 use super::search::{Part, Room, Running, ldap_error, ping};
 use super::settings::{Flavour, PoolSettings, Server, Strategy, Timeouts};
-use super::{LookupError, ResultCode, Unreachable};
+use super::{CredentialsFault, LookupError, ResultCode, Unreachable};
 use crate::telemetry::DirectoryMetrics;
-use crate::tls::ClientContext;
+use crate::tls::{ClientContext, Reload as _};
 
 /// A connection is renewed after so many operations: `ldap3` keeps a little for each.
 const MAX_OPERATIONS: u64 = 200_000;
@@ -56,6 +56,8 @@ pub(super) struct Connection {
     origin: Arc<Origin>,
     about: Arc<About>,
     link: Link,
+    /// What it was bound with.
+    secret: Option<Content>,
     permits: Arc<Semaphore>,
     retire_at: Instant,
     started: Instant,
@@ -71,9 +73,19 @@ impl Origin {
         // Read before the network is touched: a password that was refused is no reason to trouble the server.
         let identity = match self.credentials.clone() {
             Some(credentials) => {
-                let reading = credentials.clone();
-                let secret = tokio::task::spawn_blocking(move || reading.read()).await;
-                Some((credentials, secret.map_err(|_| LookupError::Stopped)??))
+                let (reading, tls) = (credentials.clone(), self.tls.clone());
+                let secret = tokio::task::spawn_blocking(move || {
+                    // A certificate is to be shown as it is told to be: TLS itself looks at it less often.
+                    if let (Who::External, Some(tls)) = (&reading.who, tls) {
+                        // Where it cannot be loaded, the one before is shown; the watcher of TLS says so.
+                        let _ = tls.reload();
+                    }
+                    reading.read()
+                })
+                .await;
+                let secret = secret.map_err(|_| LookupError::Stopped)??;
+                credentials.may_be_sent(&secret, &self.id(), Instant::now())?;
+                Some((credentials, secret))
             }
             None => None,
         };
@@ -87,6 +99,7 @@ impl Origin {
         let mut connection = Connection {
             origin: self.clone(),
             about: Arc::default(),
+            secret: None,
             permits: Arc::new(Semaphore::new(self.pool.in_flight)),
             retire_at: Instant::now() + self.pool.max_age.mul_f64(0.9 + 0.2 * jitter()),
             started: Instant::now(),
@@ -96,14 +109,8 @@ impl Origin {
             link,
         };
         if let Some((credentials, secret)) = identity {
-            let _turn = self.memory.binding.lock().await;
-            credentials.check(&secret)?;
-            let bound = self.timed("bind", connection.bind(&credentials.dn, &secret.text)).await;
-            if bound == Err(LookupError::Credentials) {
-                credentials.refused(&secret);
-                tracing::error!(server = %self.server.label, dn = credentials.dn, "the directory refuses the service's password");
-            }
-            bound?;
+            self.prove(&connection, &credentials, &secret).await?;
+            connection.secret = Some(secret.content());
         }
         let about = connection.ask_about().await?;
         about.check(&self.server.label, self.flavour, self.strategy)?;
@@ -118,6 +125,32 @@ impl Origin {
 
     pub(super) fn id(&self) -> ServerId {
         ServerId::new(self.server.label.clone())
+    }
+
+    /// Binds, if this secret may still be sent when it is its turn.
+    async fn prove(
+        &self,
+        connection: &Connection,
+        credentials: &Credentials,
+        secret: &Secret,
+    ) -> Result<(), LookupError> {
+        let server = self.id();
+        let _turn = self.memory.binding.lock().await;
+        let _proving = match credentials.is_accepted(secret) {
+            true => None,
+            false => Some(credentials.proving.lock().await),
+        };
+        credentials.may_be_sent(secret, &server, Instant::now())?;
+        let bound = self.timed("bind", connection.bind(&credentials.who, &secret.text)).await;
+        match &bound {
+            Ok(()) => credentials.accepted(secret, &server),
+            Err(error @ LookupError::Credentials(fault)) => {
+                credentials.refused(secret, &server, *fault, Instant::now());
+                tracing::error!(%server, who = ?credentials.who, %error, "the service's own bind is refused, and not tried again soon");
+            }
+            Err(_) => {}
+        }
+        bound
     }
 
     fn unreachable(&self, reason: &str) -> LookupError {
@@ -181,9 +214,16 @@ impl Connection {
         self.link.state.is_open()
     }
 
-    /// Whether it should be replaced when there is time for it.
+    /// Whether it should be replaced when there is time for it: it is old, or our password is another by now.
     pub(super) fn is_aged(&self) -> bool {
-        Instant::now() >= self.retire_at || self.operations.load(Ordering::Relaxed) >= MAX_OPERATIONS
+        Instant::now() >= self.retire_at
+            || self.operations.load(Ordering::Relaxed) >= MAX_OPERATIONS
+            || self.is_outdated()
+    }
+
+    fn is_outdated(&self) -> bool {
+        let newest = self.origin.credentials.as_ref().and_then(|credentials| credentials.newest());
+        newest.is_some() && newest != self.secret
     }
 
     /// How many operations it can take at once now.
@@ -294,13 +334,20 @@ impl Connection {
         answered.await.unwrap_or(Err(LookupError::Lost)).map(|(part, _)| part)
     }
 
-    async fn bind(&self, dn: &str, password: &str) -> Result<(), LookupError> {
+    async fn bind(&self, who: &Who, password: &str) -> Result<(), LookupError> {
         let mut ldap = self.link.ldap.clone();
         ldap.with_timeout(self.origin.timeouts.operation);
-        let result = ldap.simple_bind(dn, password).await.map_err(ldap_error)?;
+        let result = match who {
+            Who::Simple(name) => ldap.simple_bind(name, password).await,
+            Who::External => ldap.sasl_external_bind().await,
+        };
+        let result = result.map_err(ldap_error)?;
         match ResultCode(result.rc) {
             ResultCode(0) => Ok(()),
-            ResultCode::INVALID_CREDENTIALS => Err(LookupError::Credentials),
+            ResultCode::INVALID_CREDENTIALS => {
+                Err(LookupError::Credentials(CredentialsFault::of(&result.text)))
+            }
+            ResultCode::CONSTRAINT_VIOLATION => Err(LookupError::Credentials(CredentialsFault::Locked)),
             code if code.is_about_the_way_to_bind() => {
                 Err(unfit(&self.origin.server.label, format!("refuses this way to bind with result {code}")))
             }

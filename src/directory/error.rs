@@ -18,11 +18,11 @@ pub enum LookupError {
     /// The time for the whole lookup ended.
     #[error("the time for asking the directory ended")]
     Deadline,
-    /// The directory does not accept our own name and password.
-    #[error("the directory does not accept the service's credentials")]
-    Credentials,
-    /// Our own password cannot be read, or is empty.
-    #[error("the password file {0}")]
+    /// The directory does not accept our own name and password, or our certificate.
+    #[error("the directory does not accept the service's credentials{0}")]
+    Credentials(CredentialsFault),
+    /// Our own password or certificate cannot be read, or is empty.
+    #[error("the file with the service's credentials {0}")]
     Password(PasswordFault),
     /// The server refused, with this result code (RFC 4511, appendix A).
     #[error("the directory refused with result {0}")]
@@ -56,6 +56,68 @@ pub struct Unreachable {
     pub reason: Arc<str>,
 }
 
+/// Why the directory does not accept us, where it says so (Active Directory, Samba; MS-ERREF 2.2).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum CredentialsFault {
+    /// It does not say.
+    Unsaid,
+    /// `525`: there is no such account.
+    NoAccount,
+    /// `52e`: the password is wrong; some say so of an account that is not there, too.
+    WrongPassword,
+    /// `530`: the account may not log on at this time.
+    NotNow,
+    /// `531`: the account may not log on from this host.
+    NotFromHere,
+    /// `532`: the account's password expired.
+    PasswordExpired,
+    /// `533`: the account is disabled.
+    Disabled,
+    /// `701`: the account expired.
+    AccountExpired,
+    /// `773`: the account must change its password.
+    MustChangePassword,
+    /// `775`: the account is locked.
+    Locked,
+}
+
+impl CredentialsFault {
+    /// Reads the diagnostic message of a refused bind: `... comment: AcceptSecurityContext error, data 52e, v2580`.
+    pub(super) fn of(message: &str) -> Self {
+        let code = message.split("data ").nth(1).unwrap_or_default();
+        let code = code.split(|c: char| !c.is_ascii_alphanumeric()).next().unwrap_or_default();
+        match code.to_ascii_lowercase().as_str() {
+            "525" => Self::NoAccount,
+            "52e" => Self::WrongPassword,
+            "530" => Self::NotNow,
+            "531" => Self::NotFromHere,
+            "532" => Self::PasswordExpired,
+            "533" => Self::Disabled,
+            "701" => Self::AccountExpired,
+            "773" => Self::MustChangePassword,
+            "775" => Self::Locked,
+            _ => Self::Unsaid,
+        }
+    }
+}
+
+impl std::fmt::Display for CredentialsFault {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Unsaid => "",
+            Self::NoAccount => ": there is no such account",
+            Self::WrongPassword => ": the name or the password is wrong",
+            Self::NotNow => ": the account may not log on at this time",
+            Self::NotFromHere => ": the account may not log on from this host",
+            Self::PasswordExpired => ": the account's password expired",
+            Self::Disabled => ": the account is disabled",
+            Self::AccountExpired => ": the account expired",
+            Self::MustChangePassword => ": the account must change its password",
+            Self::Locked => ": the account is locked",
+        })
+    }
+}
+
 /// What is wrong with the password file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum PasswordFault {
@@ -83,6 +145,8 @@ impl ResultCode {
     pub const ADMIN_LIMIT: Self = Self(11);
     /// `invalidCredentials`.
     pub const INVALID_CREDENTIALS: Self = Self(49);
+    /// `constraintViolation`: the 389 Directory Server answers it to a bind while the account is locked.
+    pub const CONSTRAINT_VIOLATION: Self = Self(19);
     /// `busy`.
     pub const BUSY: Self = Self(51);
     /// `unavailable`.
@@ -115,6 +179,7 @@ impl ResultCode {
             13 => "confidentialityRequired",
             17 => "undefinedAttributeType",
             18 => "inappropriateMatching",
+            19 => "constraintViolation",
             21 => "invalidAttributeSyntax",
             32 => "noSuchObject",
             34 => "invalidDNSyntax",
@@ -142,9 +207,10 @@ impl LookupError {
     pub(super) fn is_worth_another_server(&self) -> bool {
         match self {
             Self::Unreachable(_) | Self::Unfit(_) | Self::Lost | Self::TimedOut => true,
+            // One server may be behind the others. A secret that counts as refused everywhere is not sent again.
+            Self::Credentials(_) => true,
             Self::Refused(code) => matches!(*code, ResultCode::BUSY | ResultCode::UNAVAILABLE),
             Self::Deadline
-            | Self::Credentials
             | Self::Password(_)
             | Self::Protocol(_)
             | Self::Attribute { .. }
@@ -167,12 +233,45 @@ impl LookupError {
             Self::Lost => "lost",
             Self::TimedOut => "timeout",
             Self::Deadline => "deadline",
-            Self::Credentials => "credentials",
+            Self::Credentials(_) => "credentials",
             Self::Password(_) => "password",
             Self::Refused(_) => "refused",
             Self::Unfit(_) => "unfit",
             Self::Protocol(_) | Self::Attribute { .. } => "protocol",
             Self::Stopped => "stopped",
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn active_directorys_reasons_become_our_words() {
+        let message = |code| {
+            format!(
+                "80090308: LdapErr: DSID-0C09044E, comment: AcceptSecurityContext error, data {code}, v2580\0"
+            )
+        };
+        for (code, fault) in [
+            ("525", CredentialsFault::NoAccount),
+            ("52e", CredentialsFault::WrongPassword),
+            ("52E", CredentialsFault::WrongPassword),
+            ("530", CredentialsFault::NotNow),
+            ("531", CredentialsFault::NotFromHere),
+            ("532", CredentialsFault::PasswordExpired),
+            ("533", CredentialsFault::Disabled),
+            ("701", CredentialsFault::AccountExpired),
+            ("773", CredentialsFault::MustChangePassword),
+            ("775", CredentialsFault::Locked),
+            ("0", CredentialsFault::Unsaid),
+        ] {
+            assert_eq!(CredentialsFault::of(&message(code)), fault, "{code}");
+            assert!(!LookupError::Credentials(fault).to_string().contains("DSID"));
+        }
+        for message in ["", "data ", "data", "no data 52f", "Invalid credentials"] {
+            assert_eq!(CredentialsFault::of(message), CredentialsFault::Unsaid, "{message}");
         }
     }
 }

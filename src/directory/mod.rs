@@ -42,7 +42,7 @@ use jiff::Timestamp;
 use tokio::runtime::Handle;
 
 pub use about::{About, ServerKind};
-pub use error::{LookupError, PasswordFault, ResultCode, Unreachable};
+pub use error::{CredentialsFault, LookupError, PasswordFault, ResultCode, Unreachable};
 pub use filter::TemplateError;
 pub use settings::{
     Attribute, Bind, ChangeFeed, Flavour, GroupSearch, MatchRule, PoolSettings, Settings, SettingsError,
@@ -109,7 +109,7 @@ impl Directory {
         handle: Handle,
     ) -> Result<Arc<Self>, SettingsError> {
         let checked = settings.checked()?;
-        let credentials = credentials(&settings.bind)?;
+        let credentials = credentials(&settings)?;
         let origin = |server| {
             Arc::new(Origin {
                 server,
@@ -227,15 +227,13 @@ impl std::fmt::Debug for Directory {
 }
 
 /// Who binds; the password has to be readable from the start.
-fn credentials(bind: &Bind) -> Result<Option<Arc<Credentials>>, SettingsError> {
-    let Bind::Simple { dn, password_file } = bind else { return Ok(None) };
-    let credentials = Credentials::new(dn.clone(), password_file.clone());
-    let file = password_file.display();
-    let problem = match credentials.read() {
+fn credentials(settings: &Settings) -> Result<Option<Arc<Credentials>>, SettingsError> {
+    let certificate = settings.tls.files.cert_file.as_ref();
+    let Some(credentials) = Credentials::of(&settings.bind, certificate) else { return Ok(None) };
+    let file = credentials.file().display();
+    let problem = match credentials.look() {
         Ok(_) => return Ok(Some(Arc::new(credentials))),
-        Err(LookupError::Password(PasswordFault::Unreadable)) => {
-            SettingsProblem::Unreadable(format!("{file} cannot be read"))
-        }
+        Err(PasswordFault::Unreadable) => SettingsProblem::Unreadable(format!("{file} cannot be read")),
         Err(_) => SettingsProblem::File(format!("{file} is empty, or is not UTF-8")),
     };
     Err(error("bind.passwordFile", problem))

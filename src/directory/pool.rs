@@ -17,6 +17,8 @@ use super::server::ServerPool;
 const MAX_SEARCHES: usize = 2;
 /// How often the pool looks after its connections.
 const TICK: Duration = Duration::from_secs(1);
+/// How often it looks at its own password.
+const SECRET_INTERVAL: Duration = Duration::from_secs(5);
 
 /// The connections to every server.
 pub(super) struct Pool {
@@ -180,16 +182,30 @@ impl Pool {
         let mut stopped = self.stop.subscribe();
         let mut tick = tokio::time::interval(TICK);
         tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Skip);
+        let mut looked = Instant::now();
         loop {
             tokio::select! {
                 _ = stopped.wait_for(|stop| *stop) => return,
                 _ = tick.tick() => {}
+            }
+            if looked.elapsed() >= SECRET_INTERVAL {
+                looked = Instant::now();
+                self.watch_secret().await;
             }
             let preferred = self.order_without_last_resort().into_iter().next();
             for server in &self.servers {
                 let is_preferred = preferred.as_ref().is_some_and(|preferred| Arc::ptr_eq(preferred, server));
                 server.look_after(is_preferred);
             }
+        }
+    }
+
+    /// A new password renews every connection, by the care for each.
+    async fn watch_secret(&self) {
+        let credentials = self.servers.first().and_then(|server| server.origin.credentials.clone());
+        if let Some(credentials) = credentials {
+            // Reading does not panic; if it did, there is the next time.
+            let _ = tokio::task::spawn_blocking(move || credentials.watch()).await;
         }
     }
 

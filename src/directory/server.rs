@@ -128,11 +128,18 @@ impl ServerPool {
                 Ok(Arc::new(connection))
             }
             Err(error) => {
-                tracing::warn!(server = %self.origin.server.label, %error, "no connection to the directory");
                 match &error {
-                    // A refusal of our credentials says nothing of the server's health, and is remembered elsewhere.
-                    LookupError::Credentials | LookupError::Password(_) => self.up(0),
-                    error => self.failed(error),
+                    // These say nothing of the server's health. They are in the log once, where they were found out.
+                    LookupError::Credentials(_) | LookupError::Password(_) => {
+                        self.breaker().set_aside(Instant::now());
+                        if self.slots.iter().all(|slot| slot.usable().is_none()) {
+                            self.up(0);
+                        }
+                    }
+                    error => {
+                        tracing::warn!(server = %self.origin.server.label, %error, "no connection to the directory");
+                        self.failed(error);
+                    }
                 }
                 Err(error)
             }
@@ -221,8 +228,8 @@ impl ServerPool {
         };
         for (index, slot) in self.slots.iter().enumerate() {
             match slot.usable() {
-                Some(connection) if connection.is_aged() => self.renew(index),
-                Some(connection) if connection.idle() >= IDLE => {
+                Some(connection) if connection.is_aged() && (is_closed || is_probe_due) => self.renew(index),
+                Some(connection) if connection.idle() >= IDLE || (is_probe_due && index == 0) => {
                     let this = self.clone();
                     self.origin.handle.spawn(async move { this.note(&connection.ping().await) });
                 }
@@ -235,7 +242,7 @@ impl ServerPool {
                 }
             }
         }
-        self.exclusive.idle().retain(|connection| connection.idle() < IDLE);
+        self.exclusive.idle().retain(|connection| connection.idle() < IDLE && !connection.is_aged());
         self.count();
     }
 

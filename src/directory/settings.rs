@@ -62,7 +62,7 @@ pub enum Bind {
     },
     /// Nobody in particular: no bind is sent. For the embedded directory, and for others only if they let everybody read.
     Anonymous,
-    /// `sasl: external`: by the client certificate. Not available in this version.
+    /// `sasl: external`: by the client certificate (RFC 4422, appendix A).
     External,
 }
 

@@ -3,23 +3,25 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use bailiwick::directory::{Attribute, Directory, LookupError, MatchRule, ServerKind, Settings};
+use bailiwick::directory::{
+    Attribute, CredentialsFault, Directory, LookupError, MatchRule, ServerKind, Settings,
+};
 use bailiwick::model::{Facts, Partial, Person, Resolved};
 use bailiwick::telemetry::Metrics;
 use tokio::runtime::Handle;
 
 use crate::slapd::{self, GROUPS, PEOPLE, SERVICE, Slapd};
 
-fn person(uid: &str) -> String {
+pub fn person(uid: &str) -> String {
     format!("dn: uid={uid},{PEOPLE}\nobjectClass: inetOrgPerson\nuid: {uid}\ncn: {uid}\nsn: {uid}\n\n")
 }
 
-fn group(name: &str, members: &[&str]) -> String {
+pub fn group(name: &str, members: &[&str]) -> String {
     let members: String = members.iter().map(|member| format!("member: {member}\n")).collect();
     format!("dn: cn={name},{GROUPS}\nobjectClass: groupOfNames\ncn: {name}\n{members}\n")
 }
 
-fn user_dn(uid: &str) -> String {
+pub fn user_dn(uid: &str) -> String {
     format!("uid={uid},{PEOPLE}")
 }
 
@@ -27,24 +29,24 @@ fn group_dn(name: &str) -> String {
     format!("cn={name},{GROUPS}")
 }
 
-fn open(settings: Settings) -> (Arc<Directory>, Metrics) {
+pub fn open(settings: Settings) -> (Arc<Directory>, Metrics) {
     let metrics = Metrics::new().unwrap();
     (Directory::new(settings, &metrics, Handle::current()).unwrap(), metrics)
 }
 
-fn soon() -> Instant {
+pub fn soon() -> Instant {
     Instant::now() + Duration::from_secs(2)
 }
 
 /// Settings for a machine that is busy with other tests.
-fn patient(mut settings: Settings) -> Settings {
+pub fn patient(mut settings: Settings) -> Settings {
     settings.timeouts.connect = Duration::from_millis(1500);
     settings.timeouts.operation = Duration::from_millis(1500);
     settings.timeouts.total = Duration::from_secs(5);
     settings
 }
 
-async fn resolve(directory: &Directory, user: &str) -> Result<Facts, LookupError> {
+pub async fn resolve(directory: &Directory, user: &str) -> Result<Facts, LookupError> {
     directory.resolve(user, Instant::now() + Duration::from_secs(5)).await
 }
 
@@ -54,7 +56,7 @@ fn names(facts: &Facts) -> Vec<&str> {
     names
 }
 
-async fn until(what: &str, mut holds: impl AsyncFnMut() -> bool) {
+pub async fn until(what: &str, mut holds: impl AsyncFnMut() -> bool) {
     let patience = Instant::now() + Duration::from_secs(15);
     while !holds().await {
         assert!(Instant::now() < patience, "never: {what}");
@@ -359,11 +361,11 @@ async fn a_wrong_password_is_sent_once_until_the_file_has_another() {
     let (directory, _) = open(patient(slapd.settings()));
     let asking = (0..20).map(|_| resolve(&directory, "alice"));
     for answer in futures_util::future::join_all(asking).await {
-        assert_eq!(answer, Err(LookupError::Credentials));
+        assert_eq!(answer, Err(LookupError::Credentials(CredentialsFault::Unsaid)));
     }
     // Long enough for the pool to look after its connections once or twice.
     tokio::time::sleep(Duration::from_millis(2100)).await;
-    assert_eq!(directory.probe(soon()).await, Err(LookupError::Credentials));
+    assert_eq!(directory.probe(soon()).await, Err(LookupError::Credentials(CredentialsFault::Unsaid)));
     assert_eq!(slapd.logged(&["BIND", SERVICE, "method=128"]).len(), 1);
     std::fs::write(slapd.path("password"), "svcpw").unwrap();
     assert!(resolve(&directory, "alice").await.is_ok());

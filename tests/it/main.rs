@@ -22,6 +22,7 @@ mod deciding;
 mod diagnostics;
 mod directory;
 mod directory_faults;
+mod directory_operations;
 mod documents;
 mod embedded;
 mod faulty;

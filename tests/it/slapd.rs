@@ -28,13 +28,19 @@ pub struct Slapd {
 impl Slapd {
     /// Starts a slapd that holds the base entries and this LDIF. `configuration` goes into its database section.
     pub fn start(ldif: &str, configuration: &str) -> Self {
+        Self::start_with(ldif, "TLSVerifyClient never", configuration)
+    }
+
+    /// The same, with more lines before its database section: `TLSVerifyClient` at least.
+    pub fn start_with(ldif: &str, global: &str, configuration: &str) -> Self {
         let folder = tempfile::tempdir().unwrap();
         authority(folder.path(), "ca");
         server_certificate(folder.path());
         let [ldap, ldaps] = free_ports();
         std::fs::create_dir(folder.path().join("data")).unwrap();
         std::fs::write(folder.path().join("password"), format!("{PASSWORD}\n")).unwrap();
-        std::fs::write(folder.path().join("slapd.conf"), slapd_conf(folder.path(), configuration)).unwrap();
+        std::fs::write(folder.path().join("slapd.conf"), slapd_conf(folder.path(), global, configuration))
+            .unwrap();
         std::fs::write(folder.path().join("data.ldif"), format!("{}\n{ldif}", base_ldif())).unwrap();
         let mut slapd = Self { folder, ldap, ldaps, process: None };
         let load =
@@ -196,30 +202,31 @@ fn authority(folder: &Path, name: &str) {
 }
 
 fn server_certificate(folder: &Path) {
-    let extensions = "subjectAltName=IP:127.0.0.1,DNS:ldap.example.test\nextendedKeyUsage=serverAuth\n\
-                      basicConstraints=CA:FALSE\nkeyUsage=digitalSignature\n";
-    std::fs::write(folder.join("server.ext"), extensions).unwrap();
+    let names = "subjectAltName=IP:127.0.0.1,DNS:ldap.example.test\nextendedKeyUsage=serverAuth\n";
+    certificate(folder, "server", "slapd", names);
+}
+
+/// Makes `NAME.pem` and `NAME.key`, a client's certificate of this server's authority, in this folder.
+pub fn client_certificate(folder: &Path, name: &str, common_name: &str) {
+    certificate(folder, name, common_name, "extendedKeyUsage=clientAuth\n");
+}
+
+fn certificate(folder: &Path, name: &str, common_name: &str, extensions: &str) {
+    let [key, request, certificate, file] =
+        ["key", "csr", "pem", "ext"].map(|extension| format!("{name}.{extension}"));
+    let extensions = format!("{extensions}basicConstraints=CA:FALSE\nkeyUsage=digitalSignature\n");
+    std::fs::write(folder.join(&file), extensions).unwrap();
     run(Command::new("openssl")
         .current_dir(folder)
         .args(["req", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes"])
-        .args(["-subj", "/CN=slapd", "-keyout", "server.key", "-out", "server.csr"]));
+        .args(["-subj", &format!("/CN={common_name}"), "-keyout", &key, "-out", &request]));
     run(Command::new("openssl")
         .current_dir(folder)
-        .args(["x509", "-req", "-in", "server.csr", "-days", "2"])
-        .args([
-            "-CA",
-            "ca.pem",
-            "-CAkey",
-            "ca.key",
-            "-CAcreateserial",
-            "-extfile",
-            "server.ext",
-            "-out",
-            "server.pem",
-        ]));
+        .args(["x509", "-req", "-in", &request, "-days", "2", "-CA", "ca.pem", "-CAkey", "ca.key"])
+        .args(["-CAcreateserial", "-extfile", &file, "-out", &certificate]));
 }
 
-fn slapd_conf(folder: &Path, configuration: &str) -> String {
+fn slapd_conf(folder: &Path, global: &str, configuration: &str) -> String {
     let folder = folder.display();
     let schemas: String =
         ["core", "cosine", "nis", "inetorgperson"].iter().fold(String::new(), |mut text, schema| {
@@ -234,7 +241,7 @@ fn slapd_conf(folder: &Path, configuration: &str) -> String {
          TLSCACertificateFile {folder}/ca.pem\n\
          TLSCertificateFile {folder}/server.pem\n\
          TLSCertificateKeyFile {folder}/server.key\n\
-         TLSVerifyClient never\n\
+         {global}\n\
          threads 4\n\
          database mdb\n\
          suffix {BASE}\n\

@@ -37,7 +37,10 @@ pub(in super::super) fn origin_at(port: u16, folder: &Path) -> Origin {
             security: Security::Plaintext,
         },
         tls: None,
-        credentials: Some(Arc::new(Credentials::new("cn=svc".to_owned(), folder.join("password")))),
+        credentials: Some(Arc::new(Credentials::new(
+            Who::Simple("cn=svc".to_owned()),
+            folder.join("password"),
+        ))),
         timeouts: Timeouts {
             connect: Duration::from_secs(2),
             operation: Duration::from_secs(2),

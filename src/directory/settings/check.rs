@@ -41,6 +41,12 @@ pub enum SettingsProblem {
     /// No name to bind with to Active Directory.
     #[error("`{0}` is neither a distinguished name, nor user@domain, nor DOMAIN\\user")]
     BindName(String),
+    /// A bind by certificate without one.
+    #[error("`external` needs tls.certFile and tls.keyFile: the certificate says who we are")]
+    NoCertificate,
+    /// A bind by certificate without TLS.
+    #[error("`external` needs TLS on every connection, and `{0}` has none")]
+    ExternalInTheClear(String),
     /// A strategy that the configured flavour cannot do.
     #[error("`tokenGroups` needs Active Directory, and `flavour` is `{0}`")]
     Strategy(&'static str),
@@ -120,8 +126,8 @@ impl Settings {
         if self.urls.is_empty() {
             return Err(error("urls", SettingsProblem::Missing));
         }
-        let servers = self.urls.iter().map(|url| self.server(url)).collect::<Result<_, _>>()?;
-        self.check_bind()?;
+        let servers = self.urls.iter().map(|url| self.server(url)).collect::<Result<Vec<_>, _>>()?;
+        self.check_bind(&servers)?;
         self.check_strategy()?;
         check_dn("userSearch.base", &self.user_search.base)?;
         check_dn("groupSearch.base", &self.group_search.base)?;
@@ -155,10 +161,20 @@ impl Settings {
         Ok(())
     }
 
-    fn check_bind(&self) -> Result<(), SettingsError> {
+    fn check_bind(&self, servers: &[Server]) -> Result<(), SettingsError> {
+        let files = &self.tls.files;
         match &self.bind {
             Bind::Anonymous => Ok(()),
-            Bind::External => Err(error("bind.sasl", SettingsProblem::NotAvailable("`external`"))),
+            Bind::External if files.cert_file.is_none() || files.key_file.is_none() => {
+                Err(error("bind.sasl", SettingsProblem::NoCertificate))
+            }
+            Bind::External => match servers.iter().find(|server| server.security == Security::Plaintext) {
+                Some(server) => {
+                    let clear = SettingsProblem::ExternalInTheClear(server.label.to_string());
+                    Err(error("bind.sasl", clear))
+                }
+                None => Ok(()),
+            },
             Bind::Simple { dn, .. } if dn.is_empty() => Err(error("bind.dn", SettingsProblem::Missing)),
             Bind::Simple { password_file, .. } if password_file.as_os_str().is_empty() => {
                 Err(error("bind.passwordFile", SettingsProblem::Missing))
@@ -373,10 +389,9 @@ mod tests {
     #[test]
     fn what_this_version_does_not_have_is_said() {
         let base = settings("ldaps://dc1");
-        let cases: [(&str, Change); 3] = [
+        let cases: [(&str, Change); 2] = [
             ("srv", |settings| settings.srv = Some("example.com".to_owned())),
             ("changeFeed", |settings| settings.change_feed = ChangeFeed::SyncRepl),
-            ("bind.sasl", |settings| settings.bind = Bind::External),
         ];
         for (field, change) in cases {
             let mut settings = base.clone();
@@ -385,6 +400,23 @@ mod tests {
             assert_eq!(error.field, field);
             assert!(error.to_string().ends_with("is not available in this version"), "{error}");
         }
+    }
+
+    #[test]
+    fn a_bind_by_certificate_needs_one_and_tls() {
+        let mut settings = settings("ldaps://dc1");
+        settings.bind = Bind::External;
+        assert_eq!(problem(&settings), ("bind.sasl".to_owned(), SettingsProblem::NoCertificate));
+        settings.tls.files.cert_file = Some("svc.pem".into());
+        assert_eq!(problem(&settings).1, SettingsProblem::NoCertificate);
+        settings.tls.files.key_file = Some("svc.key".into());
+        assert_eq!(settings.check(), Ok(()));
+        settings.urls.push("ldap://dc2".to_owned());
+        settings.tls.insecure_plaintext = true;
+        assert_eq!(problem(&settings).1, SettingsProblem::ExternalInTheClear("ldap://dc2".to_owned()));
+        settings.urls.remove(0);
+        settings.tls.start_tls = true;
+        assert_eq!(settings.check(), Ok(()));
     }
 
     #[test]
