@@ -63,8 +63,8 @@ pub struct FactsShown {
     pub groups: Vec<GroupShown>,
     /// Whether there may be more groups.
     pub partial: bool,
-    /// The attributes.
-    pub attributes: BTreeMap<String, Vec<String>>,
+    /// The attributes; `null` where the values cannot be read.
+    pub attributes: BTreeMap<String, Option<Vec<String>>>,
     /// What the directory says of the account, where it says anything.
     pub account: Vec<String>,
     /// When it was read (RFC 3339).
@@ -78,8 +78,9 @@ pub struct FactsShown {
 pub struct GroupShown {
     /// Its name.
     pub name: String,
-    /// Its DN.
-    pub dn: String,
+    /// Its DN; absent for a security identifier that the directory does not resolve.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub dn: Option<String>,
     /// From the person's direct group to this one.
     pub path: Vec<String>,
 }
@@ -230,13 +231,17 @@ impl FactsShown {
                 .groups
                 .iter()
                 .map(|group| GroupShown {
-                    name: group.name.clone(),
-                    dn: group.dn.as_str().to_owned(),
+                    name: group.group.name.to_string(),
+                    dn: group.group.dn.as_ref().map(|dn| dn.as_str().to_owned()),
                     path: facts.path(group).into_iter().map(str::to_owned).collect(),
                 })
                 .collect(),
             partial: facts.partial.is_some(),
-            attributes: facts.attributes.clone(),
+            attributes: facts
+                .attributes
+                .iter()
+                .map(|(name, values)| (name.to_owned(), values.known().map(<[String]>::to_vec)))
+                .collect(),
             account: account(&facts.account),
             read_at: Some(facts.read_at.to_string()),
         }
@@ -244,7 +249,7 @@ impl FactsShown {
 }
 
 fn account(state: &AccountState) -> Vec<String> {
-    let AccountState { disabled, locked, locked_until, expires, password_expired } = state;
+    let AccountState { disabled, locked, locked_until, expires, password_expired, unreadable } = state;
     let mut said = Vec::new();
     let mut say = |what: &str, is: Option<bool>| {
         if let Some(is) = is {
@@ -256,6 +261,16 @@ fn account(state: &AccountState) -> Vec<String> {
     say("password expired", *password_expired);
     said.extend(locked_until.map(|until| format!("locked until {until}")));
     said.extend(expires.map(|at| format!("expires at {at}")));
+    for (what, is_unreadable) in [
+        ("disabled", unreadable.disabled),
+        ("locked", unreadable.locked),
+        ("password expired", unreadable.password_expired),
+        ("expired", unreadable.expires),
+    ] {
+        if is_unreadable {
+            said.push(format!("whether {what} cannot be read"));
+        }
+    }
     said
 }
 

@@ -1,26 +1,31 @@
 //! The service: what to ask, the facts, the decision, within a deadline.
 
+mod changes;
+mod checks;
 mod explanation;
+mod follow;
 mod names;
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
 use jiff::Timestamp;
 use tokio::runtime::Handle;
 
+use changes::Changes;
+
 use crate::cache::{Entry, FactsCache, Lookup};
 use crate::directory::{Directory, Usernames};
 use crate::eval::{self, Bound, Evaluation, Off, Plan, Prepared, View, Would};
 use crate::model::{Circumstances, Decision, Facts, GroupNames, Outcome, Request};
 use crate::policy::PolicySet;
-use crate::policy::ast::{Effect, Enforcement};
 use crate::store::Store;
 use crate::telemetry::audit::{Audit, Durations, FactsUsed, Record};
 use crate::telemetry::{Metrics, Stage};
 
+pub use checks::Check;
 pub use explanation::{Explanation, FactsShown, PartShown, PolicyShown, effect_name, enforcement_name};
 
 /// What is left of a review's deadline for deciding and answering when the facts do not come.
@@ -49,19 +54,6 @@ pub enum Fault {
     TooLarge,
     /// The review failed by a mistake of ours: it panicked.
     Internal,
-}
-
-/// Whether one part of the service can do its work.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Check {
-    /// The part.
-    pub name: &'static str,
-    /// Whether it can; a check that cannot makes the service not ready only where `required`.
-    pub ok: bool,
-    /// Whether the service is not ready without it.
-    pub required: bool,
-    /// What is to be said of it, in one line.
-    pub detail: String,
 }
 
 /// What the service is made of.
@@ -111,6 +103,7 @@ pub struct Authorizer {
     bound: ArcSwap<Bound>,
     /// The names that `bound` was bound by.
     names: Mutex<GroupNames>,
+    changes: Arc<Changes>,
     epoch: AtomicU64,
     names_known: AtomicBool,
     draining: AtomicBool,
@@ -141,11 +134,12 @@ impl Authorizer {
             audit,
             clock,
             names: Mutex::default(),
+            changes: Arc::default(),
             epoch: AtomicU64::new(1),
             draining: AtomicBool::new(false),
         });
         authorizer.record_set();
-        handle.spawn(follow(Arc::downgrade(&authorizer)));
+        follow::begin(&authorizer, &handle);
         authorizer
     }
 
@@ -285,54 +279,6 @@ impl Authorizer {
         dropped
     }
 
-    /// What `/readyz` is made of.
-    #[must_use]
-    pub fn checks(&self) -> Vec<Check> {
-        let last_error = self.store.last_error();
-        let names = self.names_known.load(Ordering::Acquire);
-        let unresolved = self.bound.load().unresolved();
-        let draining = self.draining.load(Ordering::Acquire);
-        let mut checks = vec![
-            Check {
-                name: "draining",
-                ok: !draining,
-                required: true,
-                detail: if draining { "the process is stopping".to_owned() } else { "serving".to_owned() },
-            },
-            Check {
-                name: "policies",
-                ok: last_error.is_none(),
-                required: false,
-                detail: match last_error {
-                    None => format!("revision {}", self.bound.load().set().revision()),
-                    Some(error) => {
-                        let first = error.lines().next().unwrap_or_default();
-                        format!(
-                            "the last load failed, revision {} is in force: {first}",
-                            self.bound.load().set().revision()
-                        )
-                    }
-                },
-            },
-        ];
-        if let Some(people) = &self.people {
-            checks.push(Check {
-                name: "group-names",
-                ok: names && unresolved == 0,
-                required: false,
-                detail: format!("{unresolved} group names in policies resolve to no one group"),
-            });
-            let up = people.directory.is_up();
-            checks.push(Check {
-                name: "directory",
-                ok: up,
-                required: false,
-                detail: if up { "answers".to_owned() } else { "does not answer".to_owned() },
-            });
-        }
-        checks
-    }
-
     /// What `GET /policies` shows: revision, and for each policy its name, effect, enforcement and source.
     #[must_use]
     pub fn policies(&self) -> serde_json::Value {
@@ -399,11 +345,12 @@ impl Authorizer {
         else {
             return Held::Outside;
         };
-        let directory = Arc::clone(&people.directory);
-        let (name, timeout) = (name.to_owned(), people.timeout);
-        let load = move || {
-            let (directory, name) = (Arc::clone(&directory), name.clone());
-            async move { directory.resolve(&name, Instant::now() + timeout).await }
+        let load = || {
+            let (directory, name, timeout) = (Arc::clone(&people.directory), name.to_owned(), people.timeout);
+            move |known| {
+                let (directory, name) = (Arc::clone(&directory), name.clone());
+                async move { directory.resolve(&name, known, Instant::now() + timeout).await }
+            }
         };
         match people.cache.get(user, load, deadline).await {
             Lookup::Fresh(entry) => {
@@ -502,66 +449,6 @@ impl Authorizer {
             durations,
         });
     }
-
-    /// Resolves the names of the policy set that the store has, and puts it in force. Returns whether all were answered.
-    async fn bind(&self) -> bool {
-        let set = self.store.current();
-        let known = self.names.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        let (names, complete) = match &self.people {
-            Some(people) => names::resolve(&people.directory, &set, &known).await,
-            None => (GroupNames::default(), true),
-        };
-        let is_new = !Arc::ptr_eq(self.bound.load().set(), &set);
-        if is_new || names.generation != known.generation {
-            let epoch = self.epoch.fetch_add(1, Ordering::Relaxed);
-            self.bound.store(Arc::new(Bound::new(set, &names, epoch)));
-            *self.names.lock().unwrap_or_else(PoisonError::into_inner) = names;
-            self.record_set();
-        }
-        self.names_known.store(true, Ordering::Release);
-        complete
-    }
-
-    fn record_set(&self) {
-        let bound = self.bound.load();
-        self.metrics.unresolved_policy_groups.set(i64::try_from(bound.unresolved()).unwrap_or(i64::MAX));
-        for effect in [Effect::Allow, Effect::Deny] {
-            for enforcement in [Enforcement::Enforce, Enforcement::Shadow] {
-                let policies = bound.set().policies().iter();
-                let count = policies
-                    .filter(|policy| policy.effect == effect && policy.enforcement == enforcement)
-                    .count();
-                let labels = [effect_name(effect), enforcement_name(enforcement)];
-                self.metrics
-                    .policies
-                    .with_label_values(&labels)
-                    .set(i64::try_from(count).unwrap_or(i64::MAX));
-            }
-        }
-    }
-}
-
-/// Binds again when the store has a new set, and now and then; ends with the service.
-async fn follow(authorizer: std::sync::Weak<Authorizer>) {
-    let Some(mut changes) = authorizer.upgrade().map(|authorizer| authorizer.store.subscribe()) else {
-        return;
-    };
-    loop {
-        let pause = match authorizer.upgrade() {
-            None => return,
-            Some(authorizer) => {
-                if authorizer.bind().await {
-                    names::REFRESH
-                } else {
-                    names::RETRY
-                }
-            }
-        };
-        tokio::select! {
-            changed = changes.changed() => if changed.is_err() { return },
-            () = tokio::time::sleep(pause) => {}
-        }
-    }
 }
 
 /// The facts of an entry bound to the policy set in force, made once a binding.
@@ -593,6 +480,6 @@ impl Held {
             Self::Outside | Self::Unreachable => return None,
         };
         let age = Duration::try_from(now.duration_since(facts.read_at)).unwrap_or_default();
-        Some(FactsUsed { age, stale, partial: facts.partial.is_some() })
+        Some(FactsUsed { age, stale, partial: facts.partial.is_some(), followed: facts.followed })
     }
 }

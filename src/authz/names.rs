@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use futures_util::StreamExt;
 
+use super::changes::Names;
 use crate::directory::Directory;
 use crate::model::GroupNames;
 use crate::policy::PolicySet;
@@ -23,18 +24,25 @@ pub(super) const REFRESH: Duration = Duration::from_secs(60);
 /// After which time names are resolved again where the directory did not answer for all of them.
 pub(super) const RETRY: Duration = Duration::from_secs(2);
 
-/// Resolves the names of a policy set. What the directory does not answer keeps its last resolution, and is unknown where
-/// it has none. Returns whether it could be asked for all of them.
+/// Resolves the names of a policy set: those that are not known, and those that may mean something else now. What the
+/// directory does not answer keeps its last resolution, and is unknown where it has none. Returns whether it could be asked
+/// for all of them.
 pub(super) async fn resolve(
     directory: &Arc<Directory>,
     set: &PolicySet,
     known: &GroupNames,
+    again: &Names,
 ) -> (GroupNames, bool) {
     let names: BTreeSet<String> = set.group_names().map(str::to_owned).collect();
+    let asked: Vec<String> = names
+        .iter()
+        .filter(|name| again.contains(name) || !known.names.contains_key(*name))
+        .cloned()
+        .collect();
     let deadline = Instant::now() + DEADLINE;
     let mut resolved = GroupNames { names: Default::default(), generation: known.generation };
     let mut complete = true;
-    let mut answers = futures_util::stream::iter(names.iter().cloned())
+    let mut answers = futures_util::stream::iter(asked)
         .map(|name| async move {
             let answer = directory.resolve_group_name(&name, deadline).await;
             (name, answer)

@@ -1,12 +1,14 @@
 //! One subject's facts and their life.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwapOption;
 
 use super::Settings;
+use super::coverage::Coverage;
+use super::index::Place;
 use crate::model::{Facts, Person};
 
 /// The facts of one subject, and what is kept prepared beside them.
@@ -20,10 +22,13 @@ pub struct Entry<P> {
     pub(super) begun: Instant,
     /// The ledger's sequence when the load began.
     pub(super) stamp: u64,
-    soft: Duration,
-    hard: Duration,
     valid: AtomicBool,
+    /// Its place in the index; [`NOWHERE`] before it has one.
+    place: AtomicU32,
 }
+
+/// No place.
+const NOWHERE: Place = Place::MAX;
 
 /// What an entry is good for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -39,23 +44,15 @@ pub(super) enum Life {
 }
 
 impl<P> Entry<P> {
-    /// Facts of a load that began then, with that stamp. Facts that may miss groups, and those of no one person, live no
-    /// longer than the negative life.
-    pub(super) fn new(facts: Facts, begun: Instant, stamp: u64, settings: &Settings) -> Self {
-        let complete = matches!(facts.person, Person::Found { .. }) && facts.partial.is_none();
-        let (soft, hard) = if complete {
-            (settings.soft_ttl.min(settings.hard_ttl), settings.hard_ttl)
-        } else {
-            (settings.negative_ttl, settings.negative_ttl)
-        };
+    /// Facts of a load that began then, with that stamp.
+    pub(super) fn new(facts: Facts, begun: Instant, stamp: u64) -> Self {
         Self {
             facts: Arc::new(facts),
             prepared: ArcSwapOption::empty(),
             begun,
             stamp,
-            soft,
-            hard,
             valid: AtomicBool::new(true),
+            place: AtomicU32::new(NOWHERE),
         }
     }
 
@@ -65,17 +62,37 @@ impl<P> Entry<P> {
     }
 
     /// Its state, but for marks that concern all entries.
-    pub(super) fn life(&self, now: Instant) -> Life {
-        let age = self.age(now);
+    ///
+    /// Facts that a change feed follows count as read again for as long as the feed tells of everything; they are as old as
+    /// its last word where it stopped. Facts that may miss groups, and those of no one person, live no longer than the
+    /// negative life.
+    pub(super) fn life(&self, now: Instant, settings: &Settings, coverage: &Coverage) -> Life {
         if !self.is_valid() {
-            Life::Invalid
-        } else if age < self.soft {
-            Life::Fresh
-        } else if age < self.hard {
+            return Life::Invalid;
+        }
+        let age = self.age(now);
+        if !self.is_complete() {
+            return if age < settings.negative_ttl { Life::Fresh } else { Life::Hard };
+        }
+        let covered = if self.facts.followed { coverage.of(self.begun) } else { None };
+        let (age, is_due) = match covered {
+            None => (age, false),
+            Some(covered) => (
+                now.saturating_duration_since(covered.until),
+                !covered.is_gapless || age >= settings.followed_ttl,
+            ),
+        };
+        if age >= settings.hard_ttl {
+            Life::Hard
+        } else if is_due || age >= settings.soft_ttl {
             Life::Soft
         } else {
-            Life::Hard
+            Life::Fresh
         }
+    }
+
+    fn is_complete(&self) -> bool {
+        matches!(self.facts.person, Person::Found { .. }) && self.facts.partial.is_none()
     }
 
     pub(super) fn is_valid(&self) -> bool {
@@ -85,5 +102,14 @@ impl<P> Entry<P> {
     /// Makes it invalid, for good. Returns whether it was valid.
     pub(super) fn invalidate(&self) -> bool {
         self.valid.swap(false, Ordering::AcqRel)
+    }
+
+    /// Its place in the index. Read and written under the ledger's lock.
+    pub(super) fn place(&self) -> Option<Place> {
+        Some(self.place.load(Ordering::Relaxed)).filter(|place| *place != NOWHERE)
+    }
+
+    pub(super) fn set_place(&self, place: Place) {
+        self.place.store(place, Ordering::Relaxed);
     }
 }

@@ -31,8 +31,8 @@ pub(super) const BACK_OFF: Duration = Duration::from_secs(1);
 /// How many failures are remembered. Forgetting one costs a load.
 const MAX_FAILURES: u64 = 10_000;
 
-/// How often one load reads when the directory changes meanwhile.
-const ATTEMPTS: usize = 2;
+/// How often one load reads when the directory changes meanwhile. Whoever is in many groups is concerned by many changes.
+pub(super) const ATTEMPTS: usize = 16;
 
 /// What came of a load.
 pub(super) type Outcome<P> = Result<Arc<Entry<P>>, Why>;
@@ -118,7 +118,7 @@ impl<P: Send + Sync + 'static> Loads<P> {
 pub(super) fn join<P, F, Fut, E>(shared: &Arc<Shared<P>>, user: &str, load: &Arc<F>) -> Joined<P>
 where
     P: Send + Sync + 'static,
-    F: Fn() -> Fut + Send + Sync + 'static,
+    F: Fn(Option<Arc<Facts>>) -> Fut + Send + Sync + 'static,
     Fut: Future<Output = Result<Facts, E>> + Send + 'static,
     E: Display + Send + 'static,
 {
@@ -143,10 +143,10 @@ where
 
 /// Begins a load that nobody waits for, unless one is in flight, just ended, or must not begin. That is no loss: the
 /// entry answers until its hard life ends, and the next hit asks again.
-pub(super) fn refresh<P, F, Fut, E>(shared: &Arc<Shared<P>>, user: &str, load: F)
+pub(super) fn refresh<P, F, Fut, E>(shared: &Arc<Shared<P>>, user: &str, load: impl FnOnce() -> F)
 where
     P: Send + Sync + 'static,
-    F: Fn() -> Fut + Send + Sync + 'static,
+    F: Fn(Option<Arc<Facts>>) -> Fut + Send + Sync + 'static,
     Fut: Future<Output = Result<Facts, E>> + Send + 'static,
     E: Display + Send + 'static,
 {
@@ -157,7 +157,7 @@ where
     let begun = loads.begin(shared, user, MAX_LOADS_FOR_REFRESH);
     drop(loads);
     if let Ok((loader, _)) = begun {
-        loader.spawn(Arc::new(load));
+        loader.spawn(Arc::new(load()));
     }
 }
 
@@ -182,7 +182,7 @@ impl<P: Send + Sync + 'static> Loader<P> {
     /// load at once.
     fn spawn<F, Fut, E>(self, load: Arc<F>)
     where
-        F: Fn() -> Fut + Send + Sync + 'static,
+        F: Fn(Option<Arc<Facts>>) -> Fut + Send + Sync + 'static,
         Fut: Future<Output = Result<Facts, E>> + Send + 'static,
         E: Display + Send + 'static,
     {
@@ -196,7 +196,7 @@ impl<P: Send + Sync + 'static> Loader<P> {
     /// Waits for its turn, resolves, and publishes.
     async fn run<F, Fut, E>(&self, load: &Arc<F>) -> Outcome<P>
     where
-        F: Fn() -> Fut + Send + Sync + 'static,
+        F: Fn(Option<Arc<Facts>>) -> Fut + Send + Sync + 'static,
         Fut: Future<Output = Result<Facts, E>> + Send + 'static,
         E: Display + Send + 'static,
     {
@@ -205,8 +205,9 @@ impl<P: Send + Sync + 'static> Loader<P> {
         for _ in 0..ATTEMPTS {
             let ticket = Ticket::new(shared);
             let begun = (shared.clock)();
-            let facts = load().await.map_err(|error| Why::Load(error.to_string().into()))?;
-            let entry = Arc::new(Entry::new(facts, begun, ticket.stamp, &shared.settings));
+            let held = shared.held(&self.user).map(|entry| Arc::clone(&entry.facts));
+            let facts = load(held).await.map_err(|error| Why::Load(error.to_string().into()))?;
+            let entry = Arc::new(Entry::new(facts, begun, ticket.stamp));
             if shared.publish(&self.user, &entry) {
                 return Ok(entry);
             }

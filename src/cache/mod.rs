@@ -5,17 +5,21 @@
 //! - **Two lives.** Past `softTTL` an entry still answers at once, and one refresh runs behind it. Past `hardTTL` a load
 //!   is awaited; where it fails or is late, the old entry is handed out as [`Lookup::Stale`]: it may still establish
 //!   that something is denied, never that something is allowed.
-//! - **No revocation is lost.** A load takes a stamp before its first read; an invalidation of the subject, of an entity
-//!   that it touched, of everything, or of the source's generation makes every load with an older stamp, and every entry
-//!   that came of one, invalid: it is loaded again and awaited (`ledger`).
+//! - **No revocation is lost.** A load takes a stamp before its first read; an invalidation of the subject, of an entry
+//!   that it touched, or of everything makes every load with an older stamp, and every entry that came of one, invalid: it is
+//!   loaded again and awaited (`ledger`, `index`).
+//! - **A change feed prolongs life.** Facts that it follows count as read again for as long as it tells of everything
+//!   (`coverage`).
 //! - **A failure is never facts.** Failed loads leave nothing behind but a short pause before the next try.
 //! - **Strangers push out no one.** Names that no person has are kept apart from those that have one.
 //!
-//! A hit within the soft life costs one look-up in a concurrent hash table, three atomic loads, a reading of the clock and
+//! A hit within the soft life costs one look-up in a concurrent hash table, a few atomic loads, a reading of the clock and
 //! a counter; it takes no lock of ours, allocates nothing, and awaits nothing. Past it, the table of loads is locked for
 //! the moment that it takes to see whether a refresh is under way.
 
+mod coverage;
 mod entry;
+mod index;
 mod ledger;
 mod loads;
 #[cfg(test)]
@@ -27,14 +31,16 @@ use std::future::Future;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use arc_swap::ArcSwap;
 use moka::policy::EvictionPolicy;
 use moka::sync::Cache;
 use tokio::runtime::Handle;
 use tokio::sync::Semaphore;
 
-use crate::model::{EntityId, Facts, Person};
+use crate::model::{EntityId, Facts, Person, Trigger};
 use crate::telemetry::{IntCounter, IntGauge, Metrics};
 
+use coverage::Coverage;
 pub use entry::Entry;
 use entry::Life;
 use ledger::{Ledger, Marks};
@@ -48,7 +54,7 @@ const MAX_NEGATIVE_ENTRIES: u64 = 10_000;
 const LAST_KNOWN: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// How many loads a `get` awaits before it gives up on a directory that changes faster than it can be read.
-const ROUNDS: usize = 2;
+const ROUNDS: usize = 8;
 
 /// `directory.cache`, and the time that one load may take.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -59,6 +65,9 @@ pub struct Settings {
     pub hard_ttl: Duration,
     /// The age past which subjects that have no one person, and facts that may miss groups, are loaded again.
     pub negative_ttl: Duration,
+    /// Past this age an entry is refreshed in the background also where a change feed tells that nothing changed: a bound on
+    /// what a feed that is wrong can do.
+    pub followed_ttl: Duration,
     /// How many subjects with a person are held; the least recently used go first.
     pub max_entries: u64,
     /// The time that one load may take, waiting for its turn included: `directory.ldap.timeouts.total`.
@@ -71,6 +80,7 @@ impl Default for Settings {
             soft_ttl: Duration::from_secs(60),
             hard_ttl: Duration::from_secs(300),
             negative_ttl: Duration::from_secs(30),
+            followed_ttl: Duration::from_secs(600),
             max_entries: 100_000,
             load_timeout: Duration::from_millis(1_500),
         }
@@ -146,6 +156,7 @@ struct Shared<P> {
     /// together.
     ledger: Mutex<Ledger<P>>,
     marks: Marks,
+    coverage: ArcSwap<Coverage>,
     loads: Mutex<Loads<P>>,
     permits: Semaphore,
     counters: Counters,
@@ -184,6 +195,7 @@ impl<P: Send + Sync + 'static> FactsCache<P> {
                 strangers: storage(MAX_NEGATIVE_ENTRIES),
                 ledger: Mutex::new(Ledger::new()),
                 marks: Marks::default(),
+                coverage: ArcSwap::default(),
                 loads: Mutex::new(Loads::new()),
                 permits: Semaphore::new(loads::MAX_LOADS),
                 counters: Counters {
@@ -204,11 +216,12 @@ impl<P: Send + Sync + 'static> FactsCache<P> {
     /// The facts of a user: from the cache, or by `load`, awaited no longer than until `deadline`. Whatever the deadline,
     /// a load that was begun goes on and fills the cache.
     ///
-    /// `load` resolves the user; it is called once for each load, on the background runtime, and sets itself a deadline
-    /// no later than [`Settings::load_timeout`] from then.
-    pub async fn get<F, Fut, E>(&self, user: &str, load: F, deadline: Instant) -> Lookup<P>
+    /// `load` makes what resolves the user, and is called only where that is needed. What it makes is called once for each
+    /// load, on the background runtime, with the facts that are held of the user; it sets itself a deadline no later than
+    /// [`Settings::load_timeout`] from then.
+    pub async fn get<F, Fut, E>(&self, user: &str, load: impl FnOnce() -> F, deadline: Instant) -> Lookup<P>
     where
-        F: Fn() -> Fut + Send + Sync + 'static,
+        F: Fn(Option<Arc<Facts>>) -> Fut + Send + Sync + 'static,
         Fut: Future<Output = Result<Facts, E>> + Send + 'static,
         E: std::fmt::Display + Send + 'static,
     {
@@ -217,7 +230,7 @@ impl<P: Send + Sync + 'static> FactsCache<P> {
             if life == Life::Soft {
                 loads::refresh(shared, user, load);
             } else if life != Life::Fresh {
-                return self.load(user, load, deadline).await;
+                return self.load(user, load(), deadline).await;
             }
             match entry.facts.person {
                 Person::Found { .. } => shared.counters.hit.inc(),
@@ -225,7 +238,7 @@ impl<P: Send + Sync + 'static> FactsCache<P> {
             }
             return Lookup::Fresh(entry);
         }
-        self.load(user, load, deadline).await
+        self.load(user, load(), deadline).await
     }
 
     /// What is held of a user, without asking anyone.
@@ -246,10 +259,15 @@ impl<P: Send + Sync + 'static> FactsCache<P> {
         held.iter().flatten().map(|entry| u64::from(entry.invalidate())).sum::<u64>().min(1)
     }
 
-    /// Makes all facts invalid whose resolution touched this entity, those being loaded included. Returns how many
-    /// subjects that were.
-    pub fn invalidate_entity(&self, id: &EntityId) -> u64 {
-        self.shared.ledger().stamp_entity(id)
+    /// Makes all facts invalid that one of these concerns, those being loaded included. Returns how many subjects that were.
+    pub fn invalidate(&self, triggers: impl IntoIterator<Item = Trigger>) -> u64 {
+        self.shared.ledger().stamp(triggers, None)
+    }
+
+    /// Makes all facts invalid that one of these concerns and that do not have this group: these are members of it now.
+    /// Returns how many subjects that were.
+    pub fn invalidate_joining(&self, members: impl IntoIterator<Item = Trigger>, group: &EntityId) -> u64 {
+        self.shared.ledger().stamp(members, Some(group))
     }
 
     /// Makes all facts invalid, those being loaded included. Returns how many subjects that were, nearly.
@@ -258,16 +276,21 @@ impl<P: Send + Sync + 'static> FactsCache<P> {
         self.shared.entry_count()
     }
 
-    /// Makes all facts invalid that were read in an older generation of the source than this one. Generations only grow.
-    pub fn set_generation(&self, generation: u64) {
-        let _publishing = self.shared.ledger();
-        self.shared.marks.raise_generation(generation);
+    /// The directory's change feed has told of everything from `since` until `until`; where it did so before without an
+    /// [interruption](Self::interrupt), `since` is not looked at.
+    pub fn confirm(&self, since: Instant, until: Instant) {
+        self.shared.change_coverage(|coverage| coverage.confirm(since, until));
+    }
+
+    /// The change feed may have missed something: all facts are due for a refresh, and are as old as its last confirmation.
+    pub fn interrupt(&self) {
+        self.shared.change_coverage(Coverage::interrupt);
     }
 
     /// The way of a `get` that no entry answers: join the load in flight or begin one, and await it.
     async fn load<F, Fut, E>(&self, user: &str, load: F, deadline: Instant) -> Lookup<P>
     where
-        F: Fn() -> Fut + Send + Sync + 'static,
+        F: Fn(Option<Arc<Facts>>) -> Fut + Send + Sync + 'static,
         Fut: Future<Output = Result<Facts, E>> + Send + 'static,
         E: std::fmt::Display + Send + 'static,
     {
@@ -323,26 +346,41 @@ impl<P: Send + Sync + 'static> FactsCache<P> {
 }
 
 impl<P: Send + Sync + 'static> Shared<P> {
+    /// The entry of a user, of whatever age.
+    fn held(&self, user: &str) -> Option<Arc<Entry<P>>> {
+        self.people.get(user).or_else(|| self.strangers.get(user))
+    }
+
     /// The entry of a user and its state; `None` where there is none, or one too old to be the last known state.
     fn find(&self, user: &str) -> Option<(Arc<Entry<P>>, Life)> {
-        let entry = self.people.get(user).or_else(|| self.strangers.get(user))?;
+        let entry = self.held(user)?;
         let now = (self.clock)();
         if entry.age(now) > LAST_KNOWN {
             return None;
         }
-        let life = if self.marks.admit(&entry) { entry.life(now) } else { Life::Invalid };
+        let life = if self.marks.admit(&entry) {
+            entry.life(now, &self.settings, &self.coverage.load())
+        } else {
+            Life::Invalid
+        };
         Some((entry, life))
+    }
+
+    fn change_coverage(&self, change: impl FnOnce(&mut Coverage)) {
+        let _alone = self.ledger();
+        let mut coverage = Coverage::clone(&self.coverage.load());
+        change(&mut coverage);
+        self.coverage.store(Arc::new(coverage));
     }
 
     /// Stores a new entry as the only one of its user. Entries that an invalidation overtook are stored too, as the last
     /// known state, but are invalid. Returns whether the entry is valid.
     fn publish(&self, user: &Arc<str>, entry: &Arc<Entry<P>>) -> bool {
         let mut ledger = self.ledger();
-        if self.marks.admit(entry) && !ledger.overtook(user, entry) {
-            ledger.index(entry);
-        } else {
+        if !self.marks.admit(entry) || ledger.overtook(user, entry) {
             entry.invalidate();
         }
+        ledger.index.insert(entry, self.held(user).as_deref());
         let (home, other) = match entry.facts.person {
             Person::Found { .. } => (&self.people, &self.strangers),
             _ => (&self.strangers, &self.people),

@@ -4,11 +4,14 @@ use std::collections::HashMap;
 
 use proptest::prelude::*;
 
-use super::tests::{Fixture, fixture, nobody, person};
+use super::tests::{Fixture, entity, fixture, nobody, person};
 use super::*;
 
 /// Users whose facts touch entity `g0` or `g1`, and one who is a stranger.
 const USERS: [&str; 3] = ["u0", "u1", "stranger"];
+/// The user whose facts the change feed follows.
+const FOLLOWED: usize = 1;
+const STRANGER: usize = 2;
 
 #[derive(Debug, Clone)]
 enum Step {
@@ -18,15 +21,26 @@ enum Step {
     InvalidateUser(usize),
     InvalidateEntity(usize),
     InvalidateAll,
-    NextGeneration,
+    /// The change feed has told of everything so far.
+    Confirm,
+    /// The change feed may have missed something.
+    Interrupt,
 }
 
-/// What is known of one user, with ages in seconds.
+/// What is known of one user, with times in seconds.
 #[derive(Default, Clone)]
 struct Naive {
-    age: Option<u64>,
+    read: Option<u64>,
     valid: bool,
-    since_failure: Option<u64>,
+    failed: Option<u64>,
+}
+
+/// The time, and the spans over which the feed told of everything; the last may be open.
+#[derive(Default)]
+struct World {
+    now: u64,
+    spans: Vec<(u64, u64)>,
+    open: bool,
 }
 
 #[derive(Debug, PartialEq)]
@@ -36,25 +50,42 @@ enum Answer {
     Failed,
 }
 
+impl World {
+    /// How old facts count as that were read then and are followed by the feed, and whether they are due for a refresh.
+    fn age(&self, read: u64) -> (u64, bool) {
+        for (number, &(since, until)) in self.spans.iter().enumerate().rev().take(4) {
+            let gapless = self.open && number + 1 == self.spans.len();
+            if since <= read && (gapless || read <= until) {
+                return (self.now - until.max(read), !gapless || self.now - read >= 600);
+            }
+            if since <= read {
+                break;
+            }
+        }
+        (self.now - read, false)
+    }
+}
+
 impl Naive {
     /// The answer, and whether the directory is asked.
-    fn get(&mut self, stranger: bool, succeeds: bool) -> (Answer, bool) {
-        let (soft, hard) = if stranger { (30, 30) } else { (60, 300) };
-        let age = self.age.filter(|age| *age <= 86_400);
-        if self.valid && age.is_some_and(|age| age < soft) {
+    fn get(&mut self, world: &World, kind: usize, succeeds: bool) -> (Answer, bool) {
+        let read = self.read.filter(|read| world.now - read <= 86_400);
+        let (soft, hard) = if kind == STRANGER { (30, 30) } else { (60, 300) };
+        let age = read.map(|read| if kind == FOLLOWED { world.age(read) } else { (world.now - read, false) });
+        if self.valid && age.is_some_and(|(age, due)| age < soft && !due) {
             return (Answer::Fresh, false);
         }
-        let usable = self.valid && age.is_some_and(|age| age < hard);
-        let asks = self.since_failure.is_none_or(|seconds| seconds >= 1);
+        let usable = self.valid && age.is_some_and(|(age, _)| age < hard);
+        let asks = self.failed.is_none_or(|failed| world.now - failed >= 1);
         let answer = match (usable || (asks && succeeds), age) {
             (true, _) => Answer::Fresh,
             (false, Some(_)) => Answer::Stale,
             (false, None) => Answer::Failed,
         };
         if asks && succeeds {
-            *self = Self { age: Some(0), valid: true, since_failure: None };
+            *self = Self { read: Some(world.now), valid: true, failed: None };
         } else if asks {
-            self.since_failure = Some(0);
+            self.failed = Some(world.now);
         }
         (answer, asks)
     }
@@ -68,13 +99,14 @@ fn step() -> impl Strategy<Value = Step> {
         1 => user.prop_map(Step::InvalidateUser),
         1 => (0..3_usize).prop_map(Step::InvalidateEntity),
         1 => Just(Step::InvalidateAll),
-        1 => Just(Step::NextGeneration),
+        3 => Just(Step::Confirm),
+        1 => Just(Step::Interrupt),
     ]
 }
 
-async fn answer(it: &Fixture, user: usize, succeeds: bool, generation: u64) -> Answer {
-    let facts = if user == 2 { nobody() } else { person(&[&format!("g{user}")]) };
-    it.answer(if succeeds { Ok(Facts { generation, ..facts }) } else { Err("down") });
+async fn answer(it: &Fixture, user: usize, succeeds: bool) -> Answer {
+    let facts = if user == STRANGER { nobody() } else { person(&[&format!("g{user}")]) };
+    it.answer(if succeeds { Ok(Facts { followed: user == FOLLOWED, ..facts }) } else { Err("down") });
     let lookup = it.get(USERS[user]).await;
     it.settled().await;
     match lookup {
@@ -88,28 +120,25 @@ async fn compare(steps: Vec<Step>) -> Result<(), TestCaseError> {
     let it = fixture();
     it.open_gate(steps.len());
     let mut model: HashMap<usize, Naive> = (0..USERS.len()).map(|user| (user, Naive::default())).collect();
-    let (mut generation, mut asked) = (0, 0);
+    let (mut world, mut asked) = (World::default(), 0);
     for step in steps {
         match step {
             Step::Get(user, succeeds) => {
-                let (expected, asks) = model.get_mut(&user).unwrap().get(user == 2, succeeds);
+                let (expected, asks) = model.get_mut(&user).unwrap().get(&world, user, succeeds);
                 asked += usize::from(asks);
-                prop_assert_eq!(answer(&it, user, succeeds, generation).await, expected);
+                prop_assert_eq!(answer(&it, user, succeeds).await, expected);
                 prop_assert_eq!(it.loads(), asked);
             }
             Step::GrowOld(seconds) => {
                 it.grow_old(Duration::from_secs(seconds));
-                for naive in model.values_mut() {
-                    naive.age = naive.age.map(|age| age + seconds);
-                    naive.since_failure = naive.since_failure.map(|since| since + seconds);
-                }
+                world.now += seconds;
             }
             Step::InvalidateUser(user) => {
                 it.cache.invalidate_user(USERS[user]);
                 model.get_mut(&user).unwrap().valid = false;
             }
             Step::InvalidateEntity(number) => {
-                it.cache.invalidate_entity(&EntityId::new(&format!("g{number}")));
+                it.cache.invalidate([entity(&format!("g{number}"))]);
                 if number < 2 {
                     model.get_mut(&number).unwrap().valid = false;
                 }
@@ -118,10 +147,17 @@ async fn compare(steps: Vec<Step>) -> Result<(), TestCaseError> {
                 it.cache.invalidate_all();
                 model.values_mut().for_each(|naive| naive.valid = false);
             }
-            Step::NextGeneration => {
-                generation += 1;
-                it.cache.set_generation(generation);
-                model.values_mut().for_each(|naive| naive.valid = false);
+            Step::Confirm => {
+                it.cache.confirm(it.now(), it.now());
+                match world.spans.last_mut().filter(|_| world.open) {
+                    Some((_, until)) => *until = world.now,
+                    None => world.spans.push((world.now, world.now)),
+                }
+                world.open = true;
+            }
+            Step::Interrupt => {
+                it.cache.interrupt();
+                world.open = false;
             }
         }
     }

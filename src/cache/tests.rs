@@ -9,7 +9,7 @@ use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
 use super::*;
-use crate::model::{Dn, Partial};
+use crate::model::{Dn, Group, GroupMembership, Partial, Values};
 use jiff::Timestamp;
 
 /// A directory whose answers wait at a gate, and the clock that entries age by.
@@ -40,15 +40,25 @@ impl Fake {
     }
 }
 
-pub(super) fn person(touched: &[&str]) -> Facts {
+/// Alice, in these groups.
+pub(super) fn person(groups: &[&str]) -> Facts {
     let dn = Dn::parse("uid=alice,dc=example").unwrap();
     let found = Person::Found { id: EntityId::new("alice-id"), dn };
-    let touched = touched.iter().map(|id| EntityId::new(id)).collect();
-    Facts { touched, ..Facts::without_entry(found, Timestamp::UNIX_EPOCH, 0) }
+    let membership = |id: &&str| {
+        let group = Group { id: EntityId::new(id), sid: None, dn: None, name: (*id).into() };
+        GroupMembership { group: Arc::new(group), via: None }
+    };
+    let groups = groups.iter().map(membership).collect();
+    let names = vec![Trigger::named("alice"), Trigger::listed("uid=alice,dc=example")];
+    Facts { groups, names, ..Facts::without_entry(found, Timestamp::UNIX_EPOCH) }
+}
+
+pub(super) fn entity(id: &str) -> Trigger {
+    Trigger::entity(&EntityId::new(id))
 }
 
 pub(super) fn nobody() -> Facts {
-    Facts::without_entry(Person::NotFound, Timestamp::UNIX_EPOCH, 0)
+    Facts::without_entry(Person::NotFound, Timestamp::UNIX_EPOCH)
 }
 
 fn fixture_with(settings: Settings) -> Fixture {
@@ -62,7 +72,7 @@ fn fixture_with(settings: Settings) -> Fixture {
         gate: Semaphore::new(0),
         reading: Semaphore::new(0),
         loads: AtomicUsize::new(0),
-        answer: Mutex::new(Ok(person(&["alice-id", "g1"]))),
+        answer: Mutex::new(Ok(person(&["g1"]))),
     });
     Fixture { cache, metrics, age, directory }
 }
@@ -81,7 +91,7 @@ fn patient() -> Instant {
 impl Fixture {
     async fn get_until(&self, user: &str, deadline: Instant) -> Lookup<()> {
         let directory = Arc::clone(&self.directory);
-        self.cache.get(user, move || Arc::clone(&directory).resolve(), deadline).await
+        self.cache.get(user, || move |_| Arc::clone(&directory).resolve(), deadline).await
     }
 
     pub(super) async fn get(&self, user: &str) -> Lookup<()> {
@@ -91,9 +101,9 @@ impl Fixture {
     /// A `get` that runs beside the test.
     fn spawn_get(&self, user: &str) -> tokio::task::JoinHandle<Lookup<()>> {
         let (cache, directory, user) = (self.cache.clone(), Arc::clone(&self.directory), user.to_owned());
-        tokio::spawn(
-            async move { cache.get(&user, move || Arc::clone(&directory).resolve(), patient()).await },
-        )
+        tokio::spawn(async move {
+            cache.get(&user, || move |_| Arc::clone(&directory).resolve(), patient()).await
+        })
     }
 
     pub(super) fn open_gate(&self, answers: usize) {
@@ -117,6 +127,11 @@ impl Fixture {
 
     pub(super) fn answer(&self, answer: Result<Facts, &str>) {
         *self.directory.answer.lock().unwrap() = answer.map_err(str::to_owned);
+    }
+
+    /// What the cache's clock shows.
+    pub(super) fn now(&self) -> Instant {
+        (self.cache.shared.clock)()
     }
 
     pub(super) fn grow_old(&self, by: Duration) {
@@ -212,8 +227,8 @@ async fn a_load_that_never_answers_ends_at_its_own_deadline() {
 #[tokio::test]
 async fn a_load_that_panics_fails_its_waiters_and_nothing_else() {
     let it = fixture();
-    let load = || async { if true { panic!("on purpose") } else { Ok::<_, String>(nobody()) } };
-    assert_eq!(failed(it.cache.get("alice", load, patient()).await), Why::Aborted);
+    let load = |_| async { if true { panic!("on purpose") } else { Ok::<_, String>(nobody()) } };
+    assert_eq!(failed(it.cache.get("alice", || load, patient()).await), Why::Aborted);
     it.grow_old(loads::BACK_OFF);
     it.open_gate(1);
     fresh(it.get("alice").await);
@@ -225,7 +240,7 @@ async fn a_runtime_that_is_gone_fails_the_look_up() {
     let gone = runtime.handle().clone();
     runtime.shutdown_background();
     let cache = FactsCache::<()>::new(Settings::default(), &Metrics::new().unwrap(), gone);
-    let lookup = cache.get("alice", || async { Ok::<_, String>(nobody()) }, patient()).await;
+    let lookup = cache.get("alice", || |_| async { Ok::<_, String>(nobody()) }, patient()).await;
     assert_eq!(failed(lookup), Why::Aborted);
 }
 
@@ -339,7 +354,7 @@ async fn a_full_cache_admits_newcomers_and_stays_bounded() {
 
 #[tokio::test]
 async fn a_stranger_and_partial_facts_live_no_longer_than_the_negative_life() {
-    let ambiguous = Facts::without_entry(Person::Ambiguous, Timestamp::UNIX_EPOCH, 0);
+    let ambiguous = Facts::without_entry(Person::Ambiguous, Timestamp::UNIX_EPOCH);
     let partial = Facts { partial: Some(Partial::Depth), ..person(&[]) };
     for facts in [nobody(), ambiguous, partial] {
         let it = fixture();
@@ -376,8 +391,8 @@ async fn no_more_loads_run_or_wait_than_the_bounds_say() {
     for number in 0..most {
         let (cache, directory) = (it.cache.clone(), Arc::clone(&it.directory));
         gets.spawn(async move {
-            let load = move || Arc::clone(&directory).resolve();
-            cache.get(&format!("user-{number}"), load, patient()).await
+            let load = move |_| Arc::clone(&directory).resolve();
+            cache.get(&format!("user-{number}"), || load, patient()).await
         });
     }
     let begun = Instant::now();
@@ -411,17 +426,19 @@ async fn no_reader_ever_sees_facts_older_than_an_announced_change() {
             while announced.load(Ordering::SeqCst) < 2_000 {
                 let floor = announced.load(Ordering::SeqCst);
                 let version = Arc::clone(&version);
-                let load = move || {
+                let load = move |_| {
                     let version = Arc::clone(&version);
                     async move {
                         let read = version.load(Ordering::SeqCst);
                         tokio::task::yield_now().await;
-                        let attributes = [("version".to_owned(), vec![read.to_string()])].into();
+                        let attributes =
+                            [("version", Values::Known(vec![read.to_string()]))].into_iter().collect();
                         Ok::<_, String>(Facts { attributes, ..person(&["g1"]) })
                     }
                 };
-                if let Lookup::Fresh(entry) = cache.get("alice", load, patient()).await {
-                    let seen: usize = entry.facts.attributes["version"][0].parse().unwrap();
+                if let Lookup::Fresh(entry) = cache.get("alice", || load, patient()).await {
+                    let seen: usize =
+                        entry.facts.attributes.get("version").unwrap().known().unwrap()[0].parse().unwrap();
                     assert!(seen >= floor, "saw {seen} after {floor} was announced");
                 }
             }

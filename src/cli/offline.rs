@@ -101,7 +101,7 @@ impl People {
     /// Looks a user up.
     pub(super) async fn find(&self, bound: &Bound, user: &str) -> Result<Found, Failure> {
         let Some(name) = self.usernames.directory_name(user) else { return Ok(Found::Outside) };
-        match self.directory.resolve(name, Instant::now() + DEADLINE).await {
+        match self.directory.resolve(name, None, Instant::now() + DEADLINE).await {
             Ok(facts) => Ok(Found::prepared(bound, facts)),
             Err(error) => Err(Failure::operational(format!("the user `{user}`: {error}"))),
         }

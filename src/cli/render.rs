@@ -112,7 +112,10 @@ fn write_facts(text: &mut String, shown: &Explanation, paint: Paint) -> std::fmt
         writeln!(text, "  group    and perhaps more: a limit was reached")?;
     }
     for (name, values) in &facts.attributes {
-        writeln!(text, "  {name}: {}", values.join(", "))?;
+        match values {
+            Some(values) => writeln!(text, "  {name}: {}", values.join(", "))?,
+            None => writeln!(text, "  {name}: cannot be read")?,
+        }
     }
     if !facts.account.is_empty() {
         writeln!(text, "  account  {}", facts.account.join(", "))?;

@@ -12,7 +12,7 @@ use super::{Exit, Failure, Output, runtime, say, say_json};
 use crate::authz::Explanation;
 use crate::document::Source;
 use crate::eval::{self, Bound};
-use crate::model::{Dn, EntityId, Facts, GroupMembership, GroupNames, Person, Resolved};
+use crate::model::{Dn, EntityId, Facts, Group, GroupMembership, GroupNames, Person, Resolved, Values};
 use crate::policy::ast::{Documents, InlineFacts, PolicyTest, SubjectTerm, TestCase, TestDirectory};
 use crate::policy::{self, PolicySet, Settings};
 use crate::review;
@@ -140,21 +140,21 @@ fn inline_id(name: &str) -> EntityId {
 }
 
 fn inline(facts: &InlineFacts, case: &TestCase) -> Facts {
-    let nowhere = || Dn::parse("").ok();
-    let person = match nowhere() {
-        Some(dn) => Person::Found { id: EntityId::new("inline"), dn },
-        None => Person::NotFound,
+    let person = match Dn::parse("") {
+        Ok(dn) => Person::Found { id: EntityId::new("inline"), dn },
+        Err(_) => Person::NotFound,
     };
-    let mut made = Facts::without_entry(person, case.at, 0);
-    made.groups = facts
-        .groups
-        .iter()
-        .filter_map(|name| {
-            let dn = Dn::parse(name).ok().or_else(nowhere)?;
-            Some(GroupMembership { id: inline_id(name), dn, name: name.clone(), via: None })
-        })
-        .collect();
-    made.attributes = facts.attributes.clone();
+    let mut made = Facts::without_entry(person, case.at);
+    let membership = |name: &String| {
+        let (id, dn) = (inline_id(name), Dn::parse(name).ok());
+        GroupMembership {
+            group: Arc::new(Group { id, sid: None, dn, name: name.as_str().into() }),
+            via: None,
+        }
+    };
+    made.groups = facts.groups.iter().map(membership).collect();
+    made.attributes =
+        facts.attributes.iter().map(|(name, values)| (&**name, Values::Known(values.clone()))).collect();
     made.account = facts.account.clone();
     made
 }

@@ -164,6 +164,7 @@ fn cache_settings(node: &Node, diagnostics: &mut Diagnostics) -> Option<cache::S
     let soft_ttl = fields.optional("softTTL", diagnostics, duration).unwrap_or(default.soft_ttl);
     let hard_ttl = fields.optional("hardTTL", diagnostics, duration).unwrap_or(default.hard_ttl);
     let negative_ttl = fields.optional("negativeTTL", diagnostics, duration).unwrap_or(default.negative_ttl);
+    let followed_ttl = fields.optional("followedTTL", diagnostics, duration).unwrap_or(default.followed_ttl);
     let max_entries =
         fields.optional("maxEntries", diagnostics, integer(1..=10_000_000)).unwrap_or(default.max_entries);
     fields.finish(diagnostics);
@@ -175,6 +176,7 @@ fn cache_settings(node: &Node, diagnostics: &mut Diagnostics) -> Option<cache::S
         soft_ttl,
         hard_ttl,
         negative_ttl,
+        followed_ttl,
         max_entries,
         load_timeout: default.load_timeout,
     })

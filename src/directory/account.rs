@@ -11,15 +11,15 @@
 //! | `msDS-User-Account-Control-Computed` | MS-ADTS 2.2.16, bits 0x10 and 0x800000 | locked, password expired |
 //! | `accountExpires` | MS-ADA1 2.3: 100 ns since 1601, 0 or 2^63-1 never | expires |
 //!
-//! An attribute that the entry does not have has no effect; one that cannot be read is an error, never "enabled".
+//! An attribute that the entry does not have has no effect; one that cannot be read makes its part of the state unknown, never
+//! "enabled".
 
 use jiff::civil::DateTime;
 use jiff::tz::Offset;
 use jiff::{SignedDuration, Timestamp};
 
-use super::LookupError;
-use super::entry::{Entry, unusable};
-use crate::model::AccountState;
+use super::entry::Entry;
+use crate::model::{AccountState, UnreadableState};
 
 /// What must be asked for so that [`state`] finds it.
 pub(super) const ACCOUNT_ATTRIBUTES: [&str; 8] = [
@@ -41,45 +41,86 @@ const FILETIME_EPOCH: i64 = 11_644_473_600;
 /// FILETIME counts in units of 100 ns.
 const FILETIME_PER_SECOND: i64 = 10_000_000;
 
-/// The state of the account of this entry.
-///
-/// # Errors
-/// Where an attribute that is there cannot be understood.
-pub(super) fn state(entry: &Entry) -> Result<AccountState, LookupError> {
-    let computed = read(entry, "msds-user-account-control-computed", number)?;
-    let bit = |flags: Option<i64>, bit| flags.map(|flags| flags & bit != 0);
-    let disabled = [
-        bit(read(entry, "useraccountcontrol", number)?, UAC_DISABLED),
-        read(entry, "nsaccountlock", boolean)?,
-        read(entry, "logindisabled", boolean)?,
-    ];
-    let expires = [
-        read(entry, "accountexpires", file_time)?.flatten(),
-        read(entry, "shadowexpire", shadow_days)?.flatten(),
-        read(entry, "krbprincipalexpiration", generalized_time)?,
-    ];
-    let locked = [bit(computed, UAC_LOCKED), read(entry, "pwdaccountlockedtime", locked_time)?];
-    Ok(AccountState {
-        disabled: any(disabled),
-        locked: any(locked),
+/// The state of the account of this entry. A part that cannot be understood is named as such.
+pub(super) fn state(entry: &Entry) -> AccountState {
+    let mut unreadable = UnreadableState::default();
+    let computed = read(entry, "msds-user-account-control-computed", number);
+    let bit = |flags: Said<i64>, bit| flags.map(|flags| flags.map(|flags| flags & bit != 0));
+    let disabled = any(
+        &mut unreadable.disabled,
+        [
+            bit(read(entry, "useraccountcontrol", number), UAC_DISABLED),
+            read(entry, "nsaccountlock", boolean),
+            read(entry, "logindisabled", boolean),
+        ],
+    );
+    let locked = any(
+        &mut unreadable.locked,
+        [bit(computed, UAC_LOCKED), read(entry, "pwdaccountlockedtime", locked_time)],
+    );
+    let password_expired = any(&mut unreadable.password_expired, [bit(computed, UAC_PASSWORD_EXPIRED)]);
+    let mut expires = None;
+    for expiry in [
+        read(entry, "accountexpires", file_time).map(Option::flatten),
+        read(entry, "shadowexpire", shadow_days).map(Option::flatten),
+        read(entry, "krbprincipalexpiration", generalized_time),
+    ] {
+        match expiry {
+            Ok(at) => expires = [expires, at].into_iter().flatten().min(),
+            Err(Unreadable) => unreadable.expires = true,
+        }
+    }
+    AccountState {
+        disabled,
+        locked,
         // Neither schema says on the entry for how long; both clear the mark when the account is unlocked.
         locked_until: None,
-        expires: expires.into_iter().flatten().min(),
-        password_expired: bit(computed, UAC_PASSWORD_EXPIRED),
-    })
+        expires,
+        password_expired,
+        unreadable,
+    }
 }
 
-/// True where one of several marks is set, `None` where the schema has none of them.
-fn any<const N: usize>(marks: [Option<bool>; N]) -> Option<bool> {
-    marks.into_iter().flatten().reduce(|one, other| one || other)
+/// The state of an account of Active Directory, where every account has every part of it: one that is missing is hidden from
+/// us, which must not look as if all were well.
+pub(super) fn complete_state(entry: &Entry) -> AccountState {
+    let mut state = state(entry);
+    let hides = |name: &str| entry.values(name).is_ok_and(|values| values.is_empty());
+    let hides_computed = hides("msds-user-account-control-computed");
+    state.unreadable.disabled |= hides("useraccountcontrol");
+    state.unreadable.expires |= hides("accountexpires");
+    state.unreadable.locked |= hides_computed;
+    state.unreadable.password_expired |= hides_computed;
+    state
+}
+
+/// What an entry says in one attribute, if it has it.
+type Said<T> = Result<Option<T>, Unreadable>;
+
+/// An attribute is there and cannot be understood.
+#[derive(Debug, Clone, Copy)]
+struct Unreadable;
+
+/// True where one of several marks is set, `None` where the schema has none of them. What cannot be read is noted, and matters
+/// unless another mark is set.
+fn any<const N: usize>(unreadable: &mut bool, marks: [Said<bool>; N]) -> Option<bool> {
+    let mut known = None;
+    for mark in marks {
+        match mark {
+            Ok(mark) => known = known.max(mark),
+            Err(Unreadable) => *unreadable = true,
+        }
+    }
+    *unreadable &= known != Some(true);
+    known
 }
 
 /// Reads the one value of an attribute (the name in lower case), where the entry has it.
-fn read<T>(entry: &Entry, name: &str, parse: fn(&str) -> Option<T>) -> Result<Option<T>, LookupError> {
-    match entry.texts(name)?.as_slice() {
+fn read<T>(entry: &Entry, name: &str, parse: fn(&str) -> Option<T>) -> Said<T> {
+    match entry.texts(name).map_err(|_| Unreadable)?.as_slice() {
         [] => Ok(None),
-        [one] => parse(one).map(Some).ok_or_else(|| unusable(name, "its value cannot be understood")),
-        _ => Err(unusable(name, "it has several values")),
+        [one] => parse(one).map(Some).ok_or(Unreadable),
+        _ => Err(Unreadable),
     }
 }
 
@@ -219,26 +260,42 @@ mod tests {
             ("accountExpires", "133801632000000000", expires("2025-01-01T00:00:00Z")),
             ("cn", "x", none.clone()),
         ] {
-            assert_eq!(state(&Entry::of("uid=a", &[(name, value)])), Ok(expected), "{name}: {value}");
+            assert_eq!(state(&Entry::of("uid=a", &[(name, value)])), expected, "{name}: {value}");
         }
     }
 
     #[test]
-    fn what_cannot_be_read_is_an_error_and_never_an_enabled_account() {
-        for (name, value) in [
-            ("userAccountControl", ""),
-            ("userAccountControl", "0x202"),
-            ("nsAccountLock", "yes"),
-            ("pwdAccountLockedTime", "soon"),
-            ("shadowExpire", "-2"),
-            ("accountExpires", "-1"),
-            ("krbPrincipalExpiration", "20271331000000Z"),
+    fn what_cannot_be_read_is_unknown_and_never_an_enabled_account() {
+        let none = UnreadableState::default();
+        let disabled = UnreadableState { disabled: true, ..none };
+        let expires = UnreadableState { expires: true, ..none };
+        let locked = UnreadableState { locked: true, ..none };
+        for (name, value, expected) in [
+            ("userAccountControl", "", disabled),
+            ("userAccountControl", "0x202", disabled),
+            ("nsAccountLock", "yes", disabled),
+            ("pwdAccountLockedTime", "soon", locked),
+            ("shadowExpire", "-2", expires),
+            ("accountExpires", "-1", expires),
+            ("krbPrincipalExpiration", "20271331000000Z", expires),
+            ("msDS-User-Account-Control-Computed", "?", UnreadableState { password_expired: true, ..locked }),
         ] {
             let state = state(&Entry::of("uid=a", &[(name, value)]));
-            assert!(matches!(state, Err(LookupError::Attribute { .. })), "{name}: {value}");
+            assert_eq!(
+                state,
+                AccountState { unreadable: expected, ..AccountState::default() },
+                "{name}: {value}"
+            );
         }
         let twice = Entry::of("uid=a", &[("nsAccountLock", "TRUE"), ("nsAccountLock", "FALSE")]);
-        assert!(state(&twice).is_err());
+        assert_eq!(state(&twice).unreadable, disabled);
+    }
+
+    #[test]
+    fn one_mark_that_is_set_is_enough_whatever_another_says() {
+        let entry = Entry::of("uid=a", &[("nsAccountLock", "TRUE"), ("userAccountControl", "odd")]);
+        let state = state(&entry);
+        assert_eq!((state.disabled, state.unreadable), (Some(true), UnreadableState::default()));
     }
 
     #[test]
@@ -252,7 +309,7 @@ mod tests {
                 ("loginDisabled", "TRUE"),
             ],
         );
-        let state = state(&entry).unwrap();
+        let state = state(&entry);
         assert_eq!((state.expires, state.disabled), (at("2020-01-01T00:00:00Z"), Some(true)));
     }
 

@@ -6,6 +6,7 @@ use std::time::Instant;
 use ldap3::asn1::{PL, StructureTag};
 use ldap3::controls::{Control, RawControl};
 use ldap3::{ResultEntry, Scope};
+use tokio::runtime::Handle;
 
 use super::about::About;
 use super::conn::{Connection, Found, Query, ServerId};
@@ -50,8 +51,6 @@ pub(super) enum Streamed {
         name: Option<String>,
         /// What that kind says.
         value: Option<Vec<u8>>,
-        /// The controls that came with it, as they came.
-        controls: Vec<RawControl>,
     },
     /// The end; nothing comes after it.
     End {
@@ -77,9 +76,15 @@ impl Dedicated {
         self.connection.about()
     }
 
-    /// Whether operations may be sent on it. It may be gone without our having noticed.
+    /// Whether operations may be sent on it.
+    #[cfg(test)]
     pub(super) fn is_usable(&self) -> bool {
         self.connection.is_usable()
+    }
+
+    /// Where its work runs.
+    pub(super) fn handle(&self) -> &Handle {
+        self.connection.handle()
     }
 
     /// Searches, in one operation, which has its time-out as any other.
@@ -194,7 +199,7 @@ impl Streamed {
                     _ => {}
                 }
             }
-            return Self::Intermediate { name, value, controls };
+            return Self::Intermediate { name, value };
         }
         let name = take_extended_name(&mut tag).unwrap_or_default();
         Self::Entry { name, entry: Entry::decode(ResultEntry::new(tag)), controls }

@@ -27,7 +27,18 @@ struct Attribute {
     values: Vec<Vec<u8>>,
 }
 
+/// A part of an attribute's values (MS-ADTS 3.1.1.3.1.3.3).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Range {
+    /// The attribute's name in lower case.
+    pub(super) name: String,
+    from: u64,
+    /// The place of the first value that is missing.
+    pub(super) next: u64,
+}
+
 const MALFORMED: LookupError = LookupError::Protocol("a malformed search result entry");
+const RANGE: &str = "range=";
 
 impl Entry {
     /// Reads a SearchResultEntry (RFC 4511, 4.5.2).
@@ -48,10 +59,10 @@ impl Entry {
     pub(super) fn values(&self, name: &str) -> Result<Vec<&[u8]>, LookupError> {
         let mut values = Vec::new();
         for attribute in self.attributes.iter().filter(|attribute| attribute.name == name) {
-            if attribute.options.iter().any(|option| option.starts_with("range=")) {
+            if attribute.has_range() && attribute.range() != Some((0, None)) {
                 return Err(unusable(name, "the server sent only a range of its values"));
             }
-            if attribute.options.iter().all(|option| option == "binary") {
+            if attribute.options.iter().all(|option| option == "binary" || option.starts_with(RANGE)) {
                 values.extend(attribute.values.iter().map(Vec::as_slice));
             }
         }
@@ -75,6 +86,28 @@ impl Entry {
         Ok(self.texts(name)?.into_iter().next())
     }
 
+    /// What came of an attribute, as options and values, whatever the options mean.
+    pub(super) fn parts(&self, name: &str) -> impl Iterator<Item = (&[String], &[Vec<u8>])> {
+        let attributes = self.attributes.iter().filter(move |attribute| attribute.name == name);
+        attributes.map(|attribute| (attribute.options.as_slice(), attribute.values.as_slice()))
+    }
+
+    /// The names of the attributes that came, in lower case.
+    pub(super) fn names(&self) -> impl Iterator<Item = &str> {
+        self.attributes.iter().map(|attribute| attribute.name.as_str())
+    }
+
+    /// Whether an attribute came, if without a value.
+    pub(super) fn mentions(&self, name: &str) -> bool {
+        self.parts(name).next().is_some()
+    }
+
+    /// Some value of an attribute as text, if only a range of its values came too.
+    pub(super) fn any_text(&self, name: &str) -> Option<&str> {
+        let mut attributes = self.attributes.iter().filter(|attribute| attribute.name == name);
+        attributes.find_map(|attribute| std::str::from_utf8(attribute.values.first()?).ok())
+    }
+
     /// What stays the same when the entry is renamed, where the server has it; otherwise the normal form of its name.
     ///
     /// # Errors
@@ -92,6 +125,48 @@ impl Entry {
             return sid_text(sid).map(|text| EntityId::new(&text));
         }
         Ok(EntityId::new(self.dn.normal()))
+    }
+
+    /// The security identifier, where the entry has one.
+    ///
+    /// # Errors
+    /// Where it is malformed.
+    pub(super) fn sid(&self) -> Result<Option<EntityId>, LookupError> {
+        let sid = self.values("objectsid")?.first().map(|sid| sid_text(sid)).transpose()?;
+        Ok(sid.map(|text| EntityId::new(&text)))
+    }
+
+    /// The first attribute of which the server sent only a range of the values, where there are more.
+    pub(super) fn open_range(&self) -> Option<Range> {
+        self.attributes.iter().find_map(|attribute| {
+            let (from, to) = attribute.range()?;
+            let next = to?.checked_add(1)?;
+            Some(Range { name: attribute.name.clone(), from, next })
+        })
+    }
+
+    /// Puts the values of the next range behind those of this one. Whether they follow on them.
+    pub(super) fn extend_range(&mut self, range: &Range, more: Self) -> bool {
+        let is_next = |attribute: &Attribute| {
+            attribute.name == range.name
+                && attribute
+                    .range()
+                    .is_some_and(|(from, to)| from == range.next && to.is_none_or(|to| to >= from))
+        };
+        let Some(next) = more.attributes.into_iter().find(is_next) else { return false };
+        let last = next.range().and_then(|(_, to)| to);
+        let is_open = |attribute: &&mut Attribute| {
+            attribute.name == range.name
+                && attribute.range().is_some_and(|(from, to)| from == range.from && to.is_some())
+        };
+        let Some(attribute) = self.attributes.iter_mut().find(is_open) else { return false };
+        attribute.values.extend(next.values);
+        attribute.options.retain(|option| !option.starts_with(RANGE));
+        if last.is_some() || range.from != 0 {
+            let last = last.map_or("*".to_owned(), |last| last.to_string());
+            attribute.options.push(format!("{RANGE}{}-{last}", range.from));
+        }
+        true
     }
 
     /// How many bytes the values are, all together.
@@ -116,6 +191,18 @@ pub(super) const ID_ATTRIBUTES: [&str; 5] =
     ["entryUUID", "objectGUID", "nsUniqueId", "ipaUniqueID", "objectSid"];
 
 impl Attribute {
+    fn has_range(&self) -> bool {
+        self.options.iter().any(|option| option.starts_with(RANGE))
+    }
+
+    /// The places of its values among all, where the server says so: the first, and the last unless it is the last of all.
+    fn range(&self) -> Option<(u64, Option<u64>)> {
+        let (from, to) =
+            self.options.iter().find_map(|option| option.strip_prefix(RANGE))?.split_once('-')?;
+        let from = from.parse().ok()?;
+        if to == "*" { Some((from, None)) } else { Some((from, Some(to.parse().ok()?))) }
+    }
+
     fn decode(tag: StructureTag) -> Result<Self, LookupError> {
         let mut parts = constructed(tag)?.into_iter();
         let (Some(description), Some(values), None) = (parts.next(), parts.next(), parts.next()) else {
@@ -170,7 +257,7 @@ fn guid_text(bytes: &[u8]) -> Result<String, LookupError> {
 }
 
 /// An `objectSid` as Windows writes it (MS-DTYP 2.4.2.1).
-fn sid_text(bytes: &[u8]) -> Result<String, LookupError> {
+pub(super) fn sid_text(bytes: &[u8]) -> Result<String, LookupError> {
     let wrong = || unusable("objectSid", "it is no security identifier");
     let (&[revision, count, a0, a1, a2, a3, a4, a5], rest) =
         bytes.split_first_chunk::<8>().ok_or_else(wrong)?;
@@ -219,8 +306,36 @@ mod tests {
 
     #[test]
     fn a_range_of_values_is_not_all_of_them() {
-        let found = entry(b"uid=a", vec![attribute(b"member;range=0-1499", &[b"x"])]).unwrap();
-        assert!(matches!(found.values("member"), Err(LookupError::Attribute { .. })));
+        for option in ["range=0-1499", "range=1500-*", "range=", "range=0-x", "range=x-*"] {
+            let name = format!("member;{option}");
+            let found = entry(b"uid=a", vec![attribute(name.as_bytes(), &[b"x"])]).unwrap();
+            assert!(matches!(found.values("member"), Err(LookupError::Attribute { .. })), "{option}");
+        }
+        let whole = entry(b"uid=a", vec![attribute(b"member;range=0-*", &[b"x"])]).unwrap();
+        assert_eq!(whole.texts("member").unwrap(), ["x"]);
+    }
+
+    #[test]
+    fn ranges_that_follow_on_one_another_become_all_of_the_values() {
+        let part = |option: &str, values: &[&[u8]]| {
+            let name = format!("member;range={option}");
+            entry(b"cn=g", vec![attribute(b"member", &[]), attribute(name.as_bytes(), values)]).unwrap()
+        };
+        let mut whole = part("0-1", &[b"a", b"b"]);
+        let first = whole.open_range().unwrap();
+        assert_eq!((first.name.as_str(), first.next), ("member", 2));
+        assert!(!whole.extend_range(&first, part("3-*", &[b"d"])), "a gap");
+        assert!(!whole.extend_range(&first, entry(b"cn=g", vec![attribute(b"member", &[])]).unwrap()));
+        assert!(whole.extend_range(&first, part("2-2", &[b"c"])));
+        assert!(whole.values("member").is_err());
+        let second = whole.open_range().unwrap();
+        assert!(whole.extend_range(&second, part("3-*", &[b"d"])));
+        assert_eq!(whole.texts("member").unwrap(), ["a", "b", "c", "d"]);
+        assert_eq!(whole.open_range(), None);
+        let mut tail = part("5-6", &[b"x"]);
+        let range = tail.open_range().unwrap();
+        assert!(tail.extend_range(&range, part("7-*", &[])));
+        assert!(tail.values("member").is_err(), "the beginning never came");
     }
 
     #[test]

@@ -143,10 +143,14 @@ impl ResultCode {
     pub const SIZE_LIMIT: Self = Self(4);
     /// `adminLimitExceeded`.
     pub const ADMIN_LIMIT: Self = Self(11);
+    /// `noSuchObject`.
+    pub const NO_SUCH_OBJECT: Self = Self(32);
     /// `invalidCredentials`.
     pub const INVALID_CREDENTIALS: Self = Self(49);
     /// `constraintViolation`: the 389 Directory Server answers it to a bind while the account is locked.
     pub const CONSTRAINT_VIOLATION: Self = Self(19);
+    /// `insufficientAccessRights`.
+    pub const INSUFFICIENT_ACCESS: Self = Self(50);
     /// `busy`.
     pub const BUSY: Self = Self(51);
     /// `unavailable`.

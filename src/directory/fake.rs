@@ -1,15 +1,11 @@
-//! Directories for tests: entries in memory, and a server on loopback that says what it is told to say.
+//! A directory for tests without a network: entries in memory.
 
-use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
 
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::{TcpListener, TcpStream};
-
 use super::LookupError;
+use super::about::About;
 use super::conn::{Cut, Found, Query, ServerId};
 use super::entry::Entry;
-use super::frame::{FrameGuard, Limits, Peer};
 use super::resolve::Search;
 use crate::model::Dn;
 
@@ -63,91 +59,8 @@ impl Search for Memory {
         self.asked.lock().unwrap().push(query);
         Ok(Found { entries, cut, server: ServerId::new("memory".into()) })
     }
-}
 
-/// What a [`Server`] does with a search.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Manner {
-    /// Finds nothing, successfully.
-    Empty,
-    /// Never answers.
-    Silent,
-    /// Answers with this result code.
-    Result(u8),
-    /// Closes the connection.
-    Close,
-}
-
-/// A server that accepts every bind.
-pub(super) struct Server {
-    pub(super) port: u16,
-    pub(super) manner: Arc<Mutex<Manner>>,
-    pub(super) connections: Arc<AtomicU32>,
-    pub(super) abandoned: Arc<AtomicU32>,
-    searches: Arc<AtomicU32>,
-}
-
-impl Server {
-    pub(super) async fn start(manner: Manner) -> Self {
-        let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
-        let server = Self {
-            port: listener.local_addr().unwrap().port(),
-            manner: Arc::new(Mutex::new(manner)),
-            connections: Arc::default(),
-            abandoned: Arc::default(),
-            searches: Arc::default(),
-        };
-        let (manner, connections) = (server.manner.clone(), server.connections.clone());
-        let (abandoned, searches) = (server.abandoned.clone(), server.searches.clone());
-        tokio::spawn(async move {
-            while let Ok((stream, _)) = listener.accept().await {
-                connections.fetch_add(1, Ordering::SeqCst);
-                tokio::spawn(serve(stream, manner.clone(), abandoned.clone(), searches.clone()));
-            }
-        });
-        server
-    }
-
-    /// How many searches came, but for the first one of each connection.
-    pub(super) fn searches(&self) -> u32 {
-        self.searches.load(Ordering::SeqCst)
-    }
-}
-
-async fn serve(
-    mut stream: TcpStream,
-    manner: Arc<Mutex<Manner>>,
-    abandoned: Arc<AtomicU32>,
-    searches: Arc<AtomicU32>,
-) {
-    let mut guard = FrameGuard::new(Peer::Client, Limits::default());
-    let mut chunk = [0; 4096];
-    let mut is_first_search = true;
-    while let Ok(read @ 1..) = stream.read(&mut chunk).await {
-        guard.push(&chunk[..read]);
-        while let Some(frame) = guard.next().unwrap() {
-            let manner = *manner.lock().unwrap();
-            if frame.operation == 0x63 && !is_first_search {
-                searches.fetch_add(1, Ordering::SeqCst);
-            }
-            let (operation, code) = match (frame.operation, manner) {
-                (0x60, _) => (0x61, 0),
-                // The root DSE, read at each connect.
-                (0x63, _) if std::mem::take(&mut is_first_search) => (0x65, 0),
-                (0x63, Manner::Empty) => (0x65, 0),
-                (0x63, Manner::Result(code)) => (0x65, code),
-                (0x63, Manner::Silent) => continue,
-                (0x63, Manner::Close) => return,
-                (0x50, _) => {
-                    abandoned.fetch_add(1, Ordering::SeqCst);
-                    continue;
-                }
-                _ => continue,
-            };
-            let mut answer = vec![0x30, 0x0f, 0x02, 0x04];
-            answer.extend(frame.message_id.to_be_bytes());
-            answer.extend([operation, 0x07, 0x0a, 0x01, code, 0x04, 0x00, 0x04, 0x00]);
-            stream.write_all(&answer).await.unwrap();
-        }
+    async fn about(&self) -> Result<Arc<About>, LookupError> {
+        Ok(Arc::default())
     }
 }

@@ -63,6 +63,11 @@ impl Template {
         Ok(Self { text: text.to_owned(), attributes })
     }
 
+    /// `(uid={username})`, as most directories have it.
+    pub(super) fn usual() -> Self {
+        Self { text: format!("(uid={PLACEHOLDER})"), attributes: vec!["uid".to_owned()] }
+    }
+
     /// The filter for this user.
     pub(super) fn for_user(&self, user: &str) -> String {
         self.text.replace(PLACEHOLDER, &ldap_escape(user))

@@ -12,9 +12,11 @@ use super::LookupError;
 use super::conn::{Cut, Query};
 use super::entry::{Entry, read_dn};
 use super::filter::{any_of, equals};
+use super::ranges;
 use super::resolve::{Search, with_ids};
 use super::settings::{Flavour, GroupSearch};
-use crate::model::{Dn, EntityId, GroupMembership, Partial};
+use super::table::GroupTable;
+use crate::model::{Dn, EntityId, Group, GroupMembership, Partial};
 
 /// The most alternatives that one search has.
 const MAX_CLAUSES: usize = 200;
@@ -26,6 +28,9 @@ const SYSTEM: &str = "system:";
 /// What a directory's group with such a name is called here.
 const RENAMED: &str = "directory:";
 
+/// The attributes by which a group says who its members are.
+pub(super) const MEMBER_ATTRIBUTES: [&str; 3] = ["member", "uniqueMember", "memberUid"];
+
 /// Whose groups are looked for.
 pub(super) struct Member {
     pub(super) id: EntityId,
@@ -33,6 +38,20 @@ pub(super) struct Member {
     /// As the entry has them: `memberUid` is compared exactly.
     pub(super) uids: Vec<String>,
     pub(super) primary_gid: Option<String>,
+    /// What finds the primary group of Active Directory, which does not list its members.
+    pub(super) primary_group: Option<String>,
+    /// The groups that the entry itself names, where these are relied on for its own groups.
+    pub(super) member_of: Option<Vec<String>>,
+}
+
+/// How groups are looked for.
+pub(super) struct Lookup<'a> {
+    pub(super) settings: &'a GroupSearch,
+    /// The kind of directory: never `Auto` where it is Active Directory.
+    pub(super) flavour: Flavour,
+    /// The attribute with a group's name.
+    pub(super) name: &'a str,
+    pub(super) table: &'a GroupTable,
 }
 
 /// The groups that were found.
@@ -46,24 +65,29 @@ pub(super) struct Groups {
 /// One alternative of a level's search, with the group that it is for; `None` for the person.
 struct Clause {
     filter: String,
-    via: Option<usize>,
+    via: Option<u32>,
 }
 
 impl Groups {
+    /// Groups that were found otherwise.
+    pub(super) fn new(found: Vec<GroupMembership>, partial: Option<Partial>) -> Self {
+        Self { found, partial, visited: HashSet::new() }
+    }
+
     /// All groups of this member, nested ones where the settings say so.
     pub(super) async fn of(
         directory: &impl Search,
-        settings: &GroupSearch,
-        flavour: Flavour,
+        lookup: &Lookup<'_>,
         member: &Member,
     ) -> Result<Self, LookupError> {
+        let Lookup { settings, flavour, .. } = *lookup;
         let mut groups = Self::default();
         groups.visited.insert(member.id.clone());
         let mut level = direct_clauses(flavour, member);
         for depth in 1.. {
             let start = groups.found.len();
             for chunk in chunks(&level) {
-                groups.search(directory, settings, chunk).await?;
+                groups.search(directory, lookup, chunk).await?;
                 if groups.partial == Some(Partial::Count) {
                     return Ok(groups);
                 }
@@ -76,12 +100,13 @@ impl Groups {
                 groups.partial.get_or_insert(Partial::Depth);
                 break;
             }
-            level = groups
-                .found
-                .iter()
-                .enumerate()
+            level = (0..)
+                .zip(&groups.found)
                 .skip(start)
-                .flat_map(|(index, group)| by_dn(&group.dn, Some(index)))
+                .filter_map(|(index, membership)| {
+                    Some(by_dn(flavour, membership.group.dn.as_ref()?, Some(index)))
+                })
+                .flatten()
                 .collect();
         }
         Ok(groups)
@@ -90,18 +115,19 @@ impl Groups {
     async fn search(
         &mut self,
         directory: &impl Search,
-        settings: &GroupSearch,
+        lookup: &Lookup<'_>,
         chunk: &[Clause],
     ) -> Result<(), LookupError> {
+        let settings = lookup.settings;
         let filters: Vec<String> = chunk.iter().map(|clause| clause.filter.clone()).collect();
-        let vias: Vec<usize> = chunk.iter().filter_map(|clause| clause.via).collect();
+        let vias: Vec<u32> = chunk.iter().filter_map(|clause| clause.via).collect();
         // With one group in question it is known through whom.
         let is_attributed = vias.first() != vias.last();
-        let mut attributes = with_ids([settings.name.as_str()]);
+        let mut attributes = with_ids([lookup.name]);
         // The choice of values is made for all attributes, so those that are wanted whole have to be named.
         let whole: String = attributes.iter().map(|attribute| format!("({attribute}=*)")).collect();
         if is_attributed {
-            attributes.extend(["member", "uniqueMember"].map(str::to_owned));
+            attributes.extend(member_attributes(lookup.flavour).iter().map(|&name| name.to_owned()));
         }
         let query = Query {
             base: settings.base.clone(),
@@ -114,7 +140,7 @@ impl Groups {
             paged: true,
             controls: Vec::new(),
         };
-        let found = directory.search(query).await?;
+        let found = ranges::search(directory, query).await?;
         if let Some(Cut::ByServer(_)) = found.cut {
             self.partial.get_or_insert(Partial::ServerLimit);
         }
@@ -133,12 +159,10 @@ impl Groups {
                 return Ok(());
             }
             self.visited.insert(id.clone());
-            self.found.push(GroupMembership {
-                name: name(entry, &settings.name),
-                id,
-                dn: entry.dn.clone(),
-                via,
-            });
+            let sid = entry.sid()?;
+            let name = name(entry, lookup.name).into();
+            let group = lookup.table.share(Group { id, sid, dn: Some(entry.dn.clone()), name });
+            self.found.push(GroupMembership { group, via });
         }
         if found.cut == Some(Cut::ByUs) {
             self.partial = Some(Partial::Count);
@@ -149,14 +173,17 @@ impl Groups {
 
 /// The groups of the level below, by which it is told how a group was reached.
 struct Below {
-    by_dn: HashMap<String, usize>,
-    first: Option<usize>,
+    by_dn: HashMap<String, u32>,
+    first: Option<u32>,
     is_one: bool,
 }
 
 impl Below {
-    fn new(found: &[GroupMembership], vias: &[usize]) -> Self {
-        let group = |via: &usize| found.get(*via).map(|group| (group.dn.normal().to_owned(), *via));
+    fn new(found: &[GroupMembership], vias: &[u32]) -> Self {
+        let group = |via: &u32| {
+            let membership = found.get(usize::try_from(*via).ok()?)?;
+            Some((membership.group.dn.as_ref()?.normal().to_owned(), *via))
+        };
         let is_one = vias.first() == vias.last();
         let by_dn = if is_one { HashMap::new() } else { vias.iter().filter_map(group).collect() };
         Self { by_dn, first: vias.first().copied(), is_one }
@@ -164,7 +191,7 @@ impl Below {
 
     /// The first group of the level below that is a member of this one. Where the server spells its name in a way that we
     /// do not know for the same, any of the level is named: the membership is certain, only its path is not.
-    fn reached_through(&self, entry: &Entry) -> Option<usize> {
+    fn reached_through(&self, entry: &Entry) -> Option<u32> {
         if self.is_one {
             return self.first;
         }
@@ -182,7 +209,7 @@ impl Below {
 }
 
 /// A value of `uniqueMember` may end in `#'0101'B` (RFC 4517, 3.3.21).
-fn without_uid(value: &str) -> &str {
+pub(super) fn without_uid(value: &str) -> &str {
     match value.rsplit_once("#'") {
         Some((dn, bits))
             if bits
@@ -196,13 +223,21 @@ fn without_uid(value: &str) -> &str {
 }
 
 fn direct_clauses(flavour: Flavour, member: &Member) -> Vec<Clause> {
-    let mut clauses = match flavour {
-        Flavour::Rfc2307 => Vec::new(),
-        Flavour::Auto | Flavour::OpenLdap | Flavour::Rfc2307bis | Flavour::ActiveDirectory => {
-            by_dn(&member.dn, None)
+    let direct = |filter: String| Clause { filter, via: None };
+    let mut clauses = match (flavour, &member.member_of) {
+        (Flavour::Rfc2307, _) => Vec::new(),
+        (_, Some(named)) => {
+            // Each server has its own attribute for what an entry is called.
+            let own_name = if flavour == Flavour::ActiveDirectory { "distinguishedName" } else { "entryDN" };
+            named.iter().map(|dn| direct(equals(own_name, dn))).collect()
         }
+        (_, None) => by_dn(flavour, &member.dn, None),
     };
-    let posix = |filter: String| Clause { filter: format!("(&(objectClass=posixGroup){filter})"), via: None };
+    if flavour == Flavour::ActiveDirectory {
+        clauses.extend(member.primary_group.clone().map(direct));
+        return clauses;
+    }
+    let posix = |filter: String| direct(format!("(&(objectClass=posixGroup){filter})"));
     if flavour != Flavour::Rfc2307bis {
         clauses.extend(member.uids.iter().map(|uid| posix(equals("memberUid", uid))));
     }
@@ -210,11 +245,21 @@ fn direct_clauses(flavour: Flavour, member: &Member) -> Vec<Clause> {
     clauses
 }
 
-fn by_dn(dn: &Dn, via: Option<usize>) -> Vec<Clause> {
-    ["member", "uniqueMember"]
+fn by_dn(flavour: Flavour, dn: &Dn, via: Option<u32>) -> Vec<Clause> {
+    member_attributes(flavour)
         .iter()
         .map(|attribute| Clause { filter: equals(attribute, dn.as_str()), via })
         .collect()
+}
+
+/// The attributes of a group that hold the names of its members.
+fn member_attributes(flavour: Flavour) -> &'static [&'static str] {
+    match flavour {
+        Flavour::ActiveDirectory => &["member"],
+        Flavour::Auto | Flavour::OpenLdap | Flavour::Rfc2307 | Flavour::Rfc2307bis => {
+            &["member", "uniqueMember"]
+        }
+    }
 }
 
 /// Parts of a level that are each small enough for one search; at least one clause each.
@@ -242,7 +287,7 @@ pub(super) fn is_reserved(name: &str) -> bool {
 
 /// The group's name, for people to read; never one that Kubernetes keeps for itself. A group without one that can be read
 /// is called by its DN: whoever may write a group's name must not end the lookups of all its members.
-fn name(entry: &Entry, attribute: &str) -> String {
+pub(super) fn name(entry: &Entry, attribute: &str) -> String {
     let name = entry.first(&attribute.to_ascii_lowercase()).ok().flatten().unwrap_or(entry.dn.as_str());
     if is_reserved(name) { format!("{RENAMED}{name}") } else { name.to_owned() }
 }
@@ -259,17 +304,21 @@ mod tests {
             dn: Dn::parse("uid=alice").unwrap(),
             uids: vec!["alice".to_owned()],
             primary_gid: Some("100".to_owned()),
+            primary_group: None,
+            member_of: None,
         }
     }
 
     async fn groups(directory: &Memory, change: impl FnOnce(&mut GroupSearch)) -> Groups {
         let mut settings = GroupSearch::new("");
         change(&mut settings);
-        Groups::of(directory, &settings, Flavour::Auto, &alice()).await.unwrap()
+        let table = GroupTable::default();
+        let lookup = Lookup { settings: &settings, flavour: Flavour::Auto, name: "cn", table: &table };
+        Groups::of(directory, &lookup, &alice()).await.unwrap()
     }
 
-    fn paths(groups: &Groups) -> Vec<(&str, Option<usize>)> {
-        groups.found.iter().map(|group| (group.name.as_str(), group.via)).collect()
+    fn paths(groups: &Groups) -> Vec<(&str, Option<u32>)> {
+        groups.found.iter().map(|membership| (&*membership.group.name, membership.via)).collect()
     }
 
     #[tokio::test]
@@ -344,7 +393,7 @@ mod tests {
             ("cn=x\\0ADEL:1", &[("cn", "deleted"), ("member", "uid=alice")]),
         ]);
         let found = groups(&directory, |_| ()).await;
-        let names: Vec<_> = found.found.iter().map(|group| group.name.as_str()).collect();
+        let names: Vec<_> = found.found.iter().map(|membership| &*membership.group.name).collect();
         assert_eq!(names, ["directory:system:masters", "directory: System:nodes", "ou=nameless"]);
     }
 

@@ -6,16 +6,18 @@
 
 mod about;
 mod account;
+mod active_directory;
 mod base64;
+mod ber;
 mod breaker;
 mod bridge;
 mod conn;
 mod credentials;
-#[allow(dead_code, reason = "the change feeds use it")]
 mod dedicated;
 pub mod embedded;
 mod entry;
 mod error;
+mod feed;
 #[cfg(test)]
 mod fake;
 mod filter;
@@ -23,8 +25,12 @@ pub mod frame;
 mod groups;
 pub mod ldif;
 mod link;
+mod logon;
 mod paging;
+#[cfg(test)]
+mod persona;
 mod pool;
+mod ranges;
 mod resolve;
 #[cfg(test)]
 mod scripted;
@@ -32,9 +38,11 @@ mod search;
 mod server;
 mod settings;
 mod srv;
+mod table;
 mod usernames;
 
-use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
@@ -42,6 +50,7 @@ use tokio::runtime::Handle;
 
 pub use about::{About, ServerKind};
 pub use error::{CredentialsFault, LookupError, PasswordFault, ResultCode, Unreachable};
+pub use feed::{Change, ChangeHandler, EntryChange, FeedStatus};
 pub use filter::TemplateError;
 pub use settings::{
     Attribute, Bind, ChangeFeed, Flavour, GroupSearch, MatchRule, PoolSettings, Settings, SettingsError,
@@ -49,11 +58,12 @@ pub use settings::{
 };
 pub use usernames::Usernames;
 
-use crate::model::{Facts, Resolved};
+use crate::model::{Dn, EntityId, Facts, Group, Resolved};
 use crate::telemetry::{DirectoryMetrics, Metrics};
 use crate::tls::{self, ClientContext};
-use conn::{Found, Memory, Origin, Query};
+use conn::{Found, Memory, Origin, Query, ServerId};
 use credentials::Credentials;
+use feed::{Feed, FeedSettings, FeedState};
 use pool::Pool;
 use resolve::{Resolver, Search};
 use settings::{Security, error};
@@ -63,23 +73,53 @@ pub struct Directory {
     core: Arc<Core>,
     total: Duration,
     handle: Handle,
+    following: Following,
     _tls_watch: Option<tls::Watcher>,
 }
 
 struct Core {
     pool: Arc<Pool>,
-    resolver: Resolver,
+    resolver: Arc<Resolver>,
+    feed: Arc<FeedState>,
+    /// How many lookups were not of the server that the change feed follows.
+    strayed: AtomicU64,
+}
+
+/// What a change feed will need.
+#[derive(Clone)]
+struct Following {
+    kind: ChangeFeed,
+    settings: FeedSettings,
+    metrics: DirectoryMetrics,
 }
 
 /// The pool with the deadline of one lookup: every search takes what is left of it.
 struct Session<'a> {
     pool: &'a Pool,
     deadline: Instant,
+    /// Who answered.
+    servers: Mutex<Vec<ServerId>>,
+}
+
+impl<'a> Session<'a> {
+    fn new(core: &'a Core, deadline: Instant) -> Self {
+        Self { pool: &core.pool, deadline, servers: Mutex::default() }
+    }
 }
 
 impl Search for Session<'_> {
     async fn search(&self, query: Query) -> Result<Found, LookupError> {
-        self.pool.search(&query, self.deadline).await
+        let found = self.pool.search(&query, self.deadline).await?;
+        let mut servers = self.servers.lock().unwrap_or_else(PoisonError::into_inner);
+        if !servers.contains(&found.server) {
+            servers.push(found.server.clone());
+        }
+        drop(servers);
+        Ok(found)
+    }
+
+    async fn about(&self) -> Result<Arc<About>, LookupError> {
+        self.pool.about(self.deadline).await
     }
 }
 
@@ -139,23 +179,46 @@ impl Directory {
             }
         };
         handle.spawn(pool.clone().maintain());
-        let resolver = Resolver::new(&settings, checked.user_filter, metrics.clone());
+        let resolver = Arc::new(Resolver::new(&settings, checked.user_filter, metrics.clone()));
         let tls_watch = tls.map(|context| tls::watch(context, tls::WATCH_INTERVAL, &handle));
-        let core = Arc::new(Core { pool, resolver });
-        Ok(Arc::new(Self { core, total: settings.timeouts.total, handle, _tls_watch: tls_watch }))
+        let core = Arc::new(Core { pool, resolver, feed: Arc::default(), strayed: AtomicU64::new(0) });
+        let following = Following {
+            kind: settings.change_feed,
+            settings: FeedSettings {
+                users: settings.user_search.base.clone(),
+                groups: settings.group_search.base.clone(),
+                interval: settings.poll_interval,
+                operation: settings.timeouts.operation,
+            },
+            metrics: metrics.clone(),
+        };
+        let total = settings.timeouts.total;
+        Ok(Arc::new(Self { core, total, handle, following, _tls_watch: tls_watch }))
     }
 
     /// Everything that the directory says of a user, by the directory's name for them ([`Usernames::directory_name`]). That
-    /// there is no such user, or several, is an answer; that it could not be found out is an error.
+    /// there is no such user, or several, is an answer; that it could not be found out is an error. `known` are facts of the
+    /// same user that are held, if there are any: they may save searches.
     ///
     /// # Errors
     /// Where the directory could not be asked, in full, within the deadline and `timeouts.total`.
-    pub async fn resolve(&self, user: &str, deadline: Instant) -> Result<Facts, LookupError> {
+    pub async fn resolve(
+        &self,
+        user: &str,
+        known: Option<Arc<Facts>>,
+        deadline: Instant,
+    ) -> Result<Facts, LookupError> {
         let (core, user, read_at) = (self.core.clone(), user.to_owned(), Timestamp::now());
         let deadline = self.within(deadline);
         let resolving = async move {
-            let session = Session { pool: &core.pool, deadline };
-            core.resolver.resolve(&session, &user, read_at).await
+            let (session, watch) = (Session::new(&core, deadline), core.feed.watch());
+            let mut facts = core.resolver.resolve(&session, &user, known.as_deref(), read_at).await?;
+            let servers = session.servers.into_inner().unwrap_or_else(PoisonError::into_inner);
+            facts.followed = watch.covers(&facts, &servers);
+            if watch.strays(&servers) {
+                core.strayed.fetch_add(1, Ordering::Relaxed);
+            }
+            Ok(facts)
         };
         self.run(deadline, resolving).await
     }
@@ -167,11 +230,60 @@ impl Directory {
     pub async fn resolve_group_name(&self, name: &str, deadline: Instant) -> Result<Resolved, LookupError> {
         let (core, name) = (self.core.clone(), name.to_owned());
         let deadline = self.within(deadline);
+        let resolving =
+            async move { core.resolver.resolve_group_name(&Session::new(&core, deadline), &name).await };
+        self.run(deadline, resolving).await
+    }
+
+    /// All groups that a group is in, nested ones included; `None` where there may be more.
+    ///
+    /// # Errors
+    /// As [`resolve`](Self::resolve).
+    pub async fn groups_above(
+        &self,
+        group: &EntityId,
+        dn: &Dn,
+        deadline: Instant,
+    ) -> Result<Option<Vec<Arc<Group>>>, LookupError> {
+        let (core, group, dn) = (self.core.clone(), group.clone(), dn.clone());
+        let deadline = self.within(deadline);
         let resolving = async move {
-            let session = Session { pool: &core.pool, deadline };
-            core.resolver.resolve_group_name(&session, &name).await
+            let groups = core.resolver.groups_above(&Session::new(&core, deadline), &group, &dn).await?;
+            let found = groups.found.into_iter().map(|membership| membership.group);
+            Ok(groups.partial.is_none().then(|| found.collect()))
         };
         self.run(deadline, resolving).await
+    }
+
+    /// Tells of changes from now on, until the directory is stopped. To be called once at most.
+    pub fn follow(&self, handler: ChangeHandler) {
+        let Following { kind, settings, metrics } = self.following.clone();
+        if kind == ChangeFeed::Off {
+            return;
+        }
+        let (pool, resolver) = (self.core.pool.clone(), self.core.resolver.clone());
+        let stopped = pool.stopped();
+        let feed = Feed::new(pool, resolver, kind, settings, handler, self.core.feed.clone(), metrics);
+        self.handle.spawn(Arc::new(feed).run(stopped));
+    }
+
+    /// What there is to say of the change feed.
+    #[must_use]
+    pub fn feed(&self) -> FeedStatus {
+        self.core.feed.status()
+    }
+
+    /// Whether there are several servers, of which one may not have heard of a change yet.
+    #[must_use]
+    pub fn has_replicas(&self) -> bool {
+        self.core.pool.size() > 1
+    }
+
+    /// How many lookups were answered by another server than the one that the change feed follows, so that they may be of
+    /// before a change that was told.
+    #[must_use]
+    pub fn strayed(&self) -> u64 {
+        self.core.strayed.load(Ordering::Relaxed)
     }
 
     /// What the server says of itself that answers now.
@@ -189,20 +301,19 @@ impl Directory {
     /// Why not. [`LookupError::Unfit`] where a server answers that cannot be used as configured, and no other can.
     pub async fn probe(&self, deadline: Instant) -> Result<(), LookupError> {
         let (core, deadline) = (self.core.clone(), self.within(deadline));
-        self.run(deadline, async move { core.pool.probe(deadline).await }).await
+        let kind = self.following.kind;
+        let probing = async move {
+            core.pool.probe(deadline).await?;
+            core.resolver.prove(&Session::new(&core, deadline)).await?;
+            feed::check(&*core.pool.about(deadline).await?, kind)
+        };
+        self.run(deadline, probing).await
     }
 
     /// Whether some server answered when it was last asked, as far as is known.
     #[must_use]
     pub fn is_up(&self) -> bool {
         self.core.pool.is_up()
-    }
-
-    /// The generation of the source: facts of an older one are stale. It grows only with a change feed, which this version
-    /// does not have.
-    #[must_use]
-    pub fn generation(&self) -> u64 {
-        resolve::GENERATION
     }
 
     /// Ends all connections. What is asked afterwards fails.

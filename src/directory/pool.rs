@@ -178,13 +178,11 @@ impl Pool {
 
     /// Asks this server first from now on, while it is usable: what was learnt from one server may not have come to the
     /// others yet. `None`: the first of the list again.
-    #[allow(dead_code, reason = "the change feeds pin their server")]
     pub(super) fn pin(&self, server: Option<ServerId>) {
         self.pinned.store(server.map(Arc::new));
     }
 
     /// A new connection to the first server that works, for the caller alone.
-    #[allow(dead_code, reason = "the change feeds have a connection of their own")]
     pub(super) async fn dedicated(&self, deadline: Instant) -> Result<Dedicated, LookupError> {
         self.wait_for_names(deadline).await?;
         let mut trouble = Trouble::default();
@@ -302,6 +300,11 @@ impl Pool {
         if self.is_up() { self.order().unwrap_or_default() } else { Vec::new() }
     }
 
+    /// How many servers there are.
+    pub(super) fn size(&self) -> usize {
+        self.servers.load().len()
+    }
+
     /// Ends all connections; what is under way on them is answered first.
     pub(super) fn stop(&self) {
         self.stop.send_replace(true);
@@ -315,63 +318,67 @@ impl Pool {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::atomic::Ordering;
-
     use super::super::ResultCode;
-    use super::super::conn::tests::{origin, origin_at, soon};
-    use super::super::fake::{Manner, Server};
+    use super::super::conn::tests::{fail, failing, origin_at, result, soon};
+    use super::super::persona::samples::OPEN_COMPANY;
+    use super::super::persona::{Fault, Persona};
     use super::super::scripted::Scripted;
     use super::super::settings::Flavour;
     use super::*;
 
-    fn pool(servers: &[&Server], folder: &tempfile::TempDir) -> Arc<Pool> {
+    fn pool(servers: &[&Persona], folder: &tempfile::TempDir) -> Arc<Pool> {
         std::fs::write(folder.path().join("password"), "pw").unwrap();
-        Pool::new(servers.iter().map(|server| Arc::new(origin(server, folder.path()))).collect())
+        Pool::new(servers.iter().map(|server| Arc::new(origin_at(server.port(), folder.path()))).collect())
+    }
+
+    async fn good() -> Persona {
+        Persona::open_ldap(OPEN_COMPANY).await
+    }
+
+    /// How often a server was asked whether it answers.
+    fn pings(server: &Persona) -> usize {
+        server.seen().searches.iter().filter(|search| search.attributes == ["1.1"]).count()
     }
 
     #[tokio::test]
     async fn a_busy_server_is_left_for_the_next_one_and_a_refusal_is_final() {
-        let (busy, good) = (Server::start(Manner::Result(51)).await, Server::start(Manner::Empty).await);
+        let (busy, good) = (failing(result(51)).await, good().await);
         let folder = tempfile::tempdir().unwrap();
         let pool = pool(&[&busy, &good], &folder);
         assert!(pool.search(&ping(), soon()).await.is_ok());
-        assert_eq!((busy.searches(), good.searches()), (1, 1));
-        *busy.manner.lock().unwrap() = Manner::Result(50);
+        assert_eq!((pings(&busy), pings(&good)), (1, 1));
+        fail(&busy, result(50));
         let refused = LookupError::Refused(ResultCode(50));
         assert_eq!(pool.search(&ping(), soon()).await, Err(refused));
-        assert_eq!((busy.searches(), good.searches()), (2, 1));
+        assert_eq!((pings(&busy), pings(&good)), (2, 1));
     }
 
     #[tokio::test]
     async fn a_question_is_sent_twice_at_most() {
         let folder = tempfile::tempdir().unwrap();
-        let alone = Server::start(Manner::Close).await;
+        let alone = failing(Fault::Close).await;
         assert_eq!(pool(&[&alone], &folder).search(&ping(), soon()).await, Err(LookupError::Lost));
-        assert_eq!((alone.searches(), alone.connections.load(Ordering::SeqCst)), (2, 2));
-        let several = [
-            Server::start(Manner::Close).await,
-            Server::start(Manner::Close).await,
-            Server::start(Manner::Close).await,
-        ];
+        assert_eq!((pings(&alone), alone.seen().connections), (2, 2));
+        let several = [failing(Fault::Close).await, failing(Fault::Close).await, failing(Fault::Close).await];
         let pool = pool(&several.each_ref(), &folder);
         assert_eq!(pool.search(&ping(), soon()).await, Err(LookupError::Lost));
-        assert_eq!(several.each_ref().map(Server::searches), [1, 1, 0]);
+        assert_eq!(several.each_ref().map(pings), [1, 1, 0]);
     }
 
     #[tokio::test]
     async fn a_server_that_failed_three_times_is_left_alone() {
-        let (bad, good) = (Server::start(Manner::Close).await, Server::start(Manner::Empty).await);
+        let (bad, good) = (failing(Fault::Close).await, good().await);
         let folder = tempfile::tempdir().unwrap();
         let pool = pool(&[&bad, &good], &folder);
         for _ in 0..10 {
             assert!(pool.search(&ping(), soon()).await.is_ok());
         }
-        assert_eq!((bad.searches(), good.searches()), (3, 10));
+        assert_eq!((pings(&bad), pings(&good)), (3, 10));
     }
 
     #[tokio::test]
     async fn many_who_need_a_connection_share_one() {
-        let server = Server::start(Manner::Empty).await;
+        let server = good().await;
         let folder = tempfile::tempdir().unwrap();
         let pool = pool(&[&server], &folder);
         let query = ping();
@@ -379,20 +386,20 @@ mod tests {
         for answer in futures_util::future::join_all(asking).await {
             assert!(answer.is_ok(), "{answer:?}");
         }
-        assert_eq!(server.connections.load(Ordering::SeqCst), 1);
+        assert_eq!(server.seen().connections, 1);
     }
 
     #[tokio::test]
     async fn an_aged_connection_is_replaced_without_a_search_lost_and_spares_are_made() {
-        let server = Server::start(Manner::Empty).await;
+        let server = good().await;
         let folder = tempfile::tempdir().unwrap();
         std::fs::write(folder.path().join("password"), "pw").unwrap();
-        let mut origin = origin(&server, folder.path());
+        let mut origin = origin_at(server.port(), folder.path());
         origin.pool.max_age = Duration::from_millis(10);
         let pool = Pool::new(vec![Arc::new(origin)]);
         let care = tokio::spawn(pool.clone().maintain());
         let until = Instant::now() + Duration::from_secs(10);
-        while server.connections.load(Ordering::SeqCst) < 4 {
+        while server.seen().connections < 4 {
             assert!(pool.search(&ping(), soon()).await.is_ok());
             assert!(Instant::now() < until, "never renewed");
         }

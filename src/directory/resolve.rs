@@ -1,87 +1,168 @@
 //! From a user's name to facts: one entry, whose name is verified; its attributes; its account; its groups.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use jiff::Timestamp;
 use ldap3::Scope;
+use tokio::sync::OnceCell;
 
-use super::account::{ACCOUNT_ATTRIBUTES, state};
-use super::conn::{Cut, Found, Query};
+use super::about::{About, unfit};
+use super::account::{ACCOUNT_ATTRIBUTES, complete_state, state};
+use super::active_directory::{
+    self, KnownGroups, PERSON_ATTRIBUTES, TOKEN_GROUPS, Token, primary_group_filter,
+};
 use super::entry::{Entry, ID_ATTRIBUTES};
 use super::filter::{Template, any_of, equals};
-use super::groups::{Groups, Member, is_reserved};
-use super::settings::{Flavour, GroupSearch, MatchRule, Settings};
+use super::groups::{Groups, Lookup, MEMBER_ATTRIBUTES, Member, is_reserved};
+use super::logon::{self, Domain, LogonName};
+use super::ranges;
+use super::search::{Cut, Found, Query};
+use super::settings::{Flavour, GroupSearch, MatchRule, Settings, Strategy};
+use super::table::GroupTable;
 use super::{LookupError, ResultCode};
-use crate::model::{Facts, Person, Resolved};
+use crate::model::{Attributes, Dn, EntityId, Facts, Person, Resolved, Trigger, Values};
 use crate::telemetry::DirectoryMetrics;
 
 /// What can be searched: the pool with what is left of a deadline, or entries in memory.
 pub(super) trait Search: Sync {
     fn search(&self, query: Query) -> impl Future<Output = Result<Found, LookupError>> + Send;
+
+    /// What the server says of itself that is asked.
+    fn about(&self) -> impl Future<Output = Result<Arc<About>, LookupError>> + Send;
 }
 
 /// How a directory is asked for a person.
 pub(super) struct Resolver {
     base: String,
-    filter: Template,
+    /// Where people are looked for as the configuration says, and not as is usual for the kind of directory.
+    filter: Option<Template>,
+    usual_filter: Template,
     match_rule: MatchRule,
-    attributes: BTreeMap<String, String>,
+    attributes: BTreeMap<Arc<str>, String>,
     groups: GroupSearch,
     flavour: Flavour,
+    table: GroupTable,
+    known_groups: KnownGroups,
+    /// Set once it was shown that `memberOf` is maintained.
+    has_member_of: OnceCell<()>,
     metrics: DirectoryMetrics,
 }
 
-/// What no resolution takes back: the generation of a source without a change feed, which is the only one of this
-/// version.
-pub(super) const GENERATION: u64 = 1;
+/// The attributes that hold names, in lower case.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Wording {
+    /// Those by which people are found.
+    pub(super) user_names: Vec<String>,
+    /// The one with a group's name.
+    pub(super) group_name: String,
+}
+
+/// How people are found in the directory that is asked.
+#[derive(Clone, Copy)]
+enum Finding<'a> {
+    Template(&'a Template),
+    Logon(LogonName<'a>, Domain<'a>),
+}
+
+enum Candidate {
+    None,
+    One(Box<Entry>),
+    Several,
+}
+
+const USUAL_GROUP_NAME: &str = "cn";
+const ACTIVE_DIRECTORY_GROUP_NAME: &str = "sAMAccountName";
 
 impl Resolver {
-    pub(super) fn new(settings: &Settings, filter: Template, metrics: DirectoryMetrics) -> Self {
+    pub(super) fn new(settings: &Settings, filter: Option<Template>, metrics: DirectoryMetrics) -> Self {
         let from = |attribute: &super::Attribute| attribute.from.to_ascii_lowercase();
         Self {
             base: settings.user_search.base.clone(),
             filter,
+            usual_filter: Template::usual(),
             match_rule: settings.user_search.match_rule,
             attributes: settings
                 .attributes
                 .iter()
-                .map(|(name, attribute)| (name.clone(), from(attribute)))
+                .map(|(name, attribute)| (name.as_str().into(), from(attribute)))
                 .collect(),
             groups: settings.group_search.clone(),
             flavour: settings.flavour,
+            table: GroupTable::default(),
+            known_groups: KnownGroups::default(),
+            has_member_of: OnceCell::new(),
             metrics,
         }
     }
 
-    /// Everything that the directory says of a user.
+    /// Everything that the directory says of a user. `known` are facts of the same user that are held: they may say which
+    /// entry to look at first.
     pub(super) async fn resolve(
         &self,
         directory: &impl Search,
         user: &str,
+        known: Option<&Facts>,
         read_at: Timestamp,
     ) -> Result<Facts, LookupError> {
-        let entry = match self.find(directory, user).await? {
-            Candidate::One(entry) => entry,
-            Candidate::None => return Ok(Facts::without_entry(Person::NotFound, read_at, GENERATION)),
-            Candidate::Several => return Ok(Facts::without_entry(Person::Ambiguous, read_at, GENERATION)),
+        let about = directory.about().await?;
+        let finding = self.finding(&about, user);
+        let strategy = self.strategy(&about);
+        let mut names = match finding {
+            Finding::Template(_) => vec![Trigger::named(user)],
+            Finding::Logon(name, _) => name.triggers(),
         };
-        let member = self.member(&entry, user)?;
-        let groups = Groups::of(directory, &self.groups, self.flavour, &member).await?;
-        if groups.partial.is_some() {
+        let hint = known.and_then(|facts| match &facts.person {
+            Person::Found { id, dn } => Some((id, dn)),
+            _ => None,
+        });
+        let (entry, token) = match (strategy, finding, hint) {
+            (Strategy::TokenGroups, Finding::Logon(..), Some((id, dn))) => {
+                match self.at(directory, finding, user, id, dn).await? {
+                    Some((entry, token)) => (Candidate::One(Box::new(entry)), Some(token)),
+                    None => (self.find(directory, &about, finding, user).await?, None),
+                }
+            }
+            _ => (self.find(directory, &about, finding, user).await?, None),
+        };
+        let entry = match entry {
+            Candidate::One(entry) => *entry,
+            Candidate::None => return Ok(without_entry(Person::NotFound, names, read_at)),
+            Candidate::Several => return Ok(without_entry(Person::Ambiguous, names, read_at)),
+        };
+        let member = self.member(&entry, finding, user)?;
+        let groups = if strategy == Strategy::TokenGroups {
+            let token = match token {
+                Some(token) => token,
+                None => token_of(directory, &entry.dn, &member.id).await?,
+            };
+            let base = about.default_naming_context.as_deref().unwrap_or_default();
+            let name = self.group_name(&about);
+            token.groups(directory, base, &self.groups, name, &self.known_groups, &self.table).await?
+        } else {
+            self.search_groups(directory, &about, strategy, &entry, &member).await?
+        };
+        if let Some(partial) = groups.partial {
             self.metrics.partial_lookups.inc();
-            tracing::warn!(user, partial = ?groups.partial, groups = groups.found.len(), "a user may have more groups than were found");
+            tracing::warn!(
+                user,
+                ?partial,
+                groups = groups.found.len(),
+                "a user may have more groups than were found"
+            );
         }
-        let mut touched = vec![member.id.clone()];
-        touched.extend(groups.found.iter().map(|group| group.id.clone()));
+        names.push(Trigger::listed(entry.dn.normal()));
+        names.extend(member.uids.iter().map(|uid| Trigger::listed(uid)));
+        let is_active_directory = about.is_active_directory();
         Ok(Facts {
-            attributes: self.attributes(&entry)?,
-            account: state(&entry)?,
+            attributes: self.attributes(&entry),
+            account: if is_active_directory { complete_state(&entry) } else { state(&entry) },
+            names,
             person: Person::Found { id: member.id, dn: entry.dn },
             groups: groups.found,
             partial: groups.partial,
-            touched,
+            followed: false,
             read_at,
-            generation: GENERATION,
         })
     }
 
@@ -94,15 +175,14 @@ impl Resolver {
         if name.is_empty() || is_reserved(name) {
             return Ok(Resolved::None);
         }
+        let about = directory.about().await?;
+        let attribute = self.group_name(&about);
+        let kinds = if about.is_active_directory() { equals("objectClass", "group") } else { group_kinds() };
         let query = Query {
-            base: self.groups.base.clone(),
-            scope: Scope::Subtree,
-            filter: format!("(&{}{})", equals(&self.groups.name, name), any_of(&group_kinds())),
-            attributes: with_ids([self.groups.name.as_str()]),
+            filter: format!("(&{}{kinds})", equals(attribute, name)),
+            attributes: with_ids([attribute]),
             limit: 2,
-            only_values: None,
-            paged: false,
-            controls: Vec::new(),
+            ..Query::new(self.groups.base.clone(), Scope::Subtree)
         };
         let found = directory.search(query).await?;
         match (found.entries.as_slice(), found.cut) {
@@ -110,7 +190,7 @@ impl Resolver {
             (_, Some(cut)) => Err(refused(cut)),
             ([], None) => Ok(Resolved::None),
             ([one], None) => {
-                let names = one.texts(&self.groups.name.to_ascii_lowercase())?;
+                let names = one.texts(&attribute.to_ascii_lowercase())?;
                 // The directory may compare more loosely than people read.
                 let is_it =
                     names.iter().any(|found| found.eq_ignore_ascii_case(name)) && !one.dn.is_remnant();
@@ -119,20 +199,124 @@ impl Resolver {
         }
     }
 
-    async fn find(&self, directory: &impl Search, user: &str) -> Result<Candidate, LookupError> {
-        let wanted = self.attributes.values().chain(self.filter.attributes()).map(String::as_str);
-        let fixed = ["uid", "gidNumber"].into_iter().chain(ACCOUNT_ATTRIBUTES);
-        let query = Query {
-            base: self.base.clone(),
-            scope: Scope::Subtree,
-            filter: self.filter.for_user(user),
-            attributes: with_ids(wanted.chain(fixed)),
-            limit: 2,
-            only_values: None,
-            paged: false,
-            controls: Vec::new(),
+    /// All groups that a group is in, nested ones included, itself not.
+    pub(super) async fn groups_above(
+        &self,
+        directory: &impl Search,
+        group: &EntityId,
+        dn: &Dn,
+    ) -> Result<Groups, LookupError> {
+        let about = directory.about().await?;
+        let member = Member {
+            id: group.clone(),
+            dn: dn.clone(),
+            uids: Vec::new(),
+            primary_gid: None,
+            primary_group: None,
+            member_of: None,
         };
-        let mut found = directory.search(query).await?;
+        Groups::of(directory, &self.lookup(&about), &member).await
+    }
+
+    /// Shows that the directory gives what the strategy relies on.
+    ///
+    /// # Errors
+    /// [`LookupError::Unfit`] where it does not; others where it could not be found out.
+    pub(super) async fn prove(&self, directory: &impl Search) -> Result<(), LookupError> {
+        let about = directory.about().await?;
+        match self.strategy(&about) {
+            Strategy::TokenGroups => match active_directory::probe(directory, &self.base).await {
+                Err(LookupError::Protocol(why)) => Err(unfit("the directory server", why)),
+                proved => proved,
+            },
+            Strategy::MemberOf => self.prove_member_of(directory).await,
+            Strategy::Auto | Strategy::Search => Ok(()),
+        }
+    }
+
+    /// What is read of names, for whoever follows changes.
+    pub(super) fn wording(&self, about: &About) -> Wording {
+        let lower = |name: &str| name.to_ascii_lowercase();
+        let user_names = match (&self.filter, about.is_active_directory()) {
+            (Some(filter), _) => filter.attributes().iter().map(|name| lower(name)).collect(),
+            (None, true) => logon::NAME_ATTRIBUTES.iter().map(|name| lower(name)).collect(),
+            (None, false) => self.usual_filter.attributes().to_vec(),
+        };
+        Wording { user_names, group_name: lower(self.group_name(about)) }
+    }
+
+    /// The attributes of people that are read for policies, in lower case.
+    pub(super) fn attribute_names(&self) -> impl Iterator<Item = &str> {
+        self.attributes.values().map(String::as_str)
+    }
+
+    /// The groups that are known by the names that others list them by.
+    pub(super) fn table(&self) -> &GroupTable {
+        &self.table
+    }
+
+    /// Forgets what is remembered of a group that changed; of all, where it is not known which.
+    pub(super) fn forget(&self, group: Option<&EntityId>) {
+        match group {
+            Some(group) => self.known_groups.forget(group),
+            None => self.known_groups.clear(),
+        }
+    }
+
+    /// How the groups of people are found in this directory.
+    pub(super) fn strategy(&self, about: &About) -> Strategy {
+        match self.groups.strategy {
+            Strategy::Auto if about.is_active_directory() => Strategy::TokenGroups,
+            Strategy::Auto => Strategy::Search,
+            strategy => strategy,
+        }
+    }
+
+    fn finding<'a>(&'a self, about: &'a About, user: &'a str) -> Finding<'a> {
+        match &self.filter {
+            Some(template) => Finding::Template(template),
+            None if about.is_active_directory() => {
+                Finding::Logon(LogonName::read(user), Domain::of(&about.kind))
+            }
+            None => Finding::Template(&self.usual_filter),
+        }
+    }
+
+    fn group_name(&self, about: &About) -> &str {
+        match &self.groups.name {
+            Some(name) => name,
+            None if about.is_active_directory() => ACTIVE_DIRECTORY_GROUP_NAME,
+            None => USUAL_GROUP_NAME,
+        }
+    }
+
+    fn lookup<'a>(&'a self, about: &About) -> Lookup<'a> {
+        let flavour = if about.is_active_directory() { Flavour::ActiveDirectory } else { self.flavour };
+        Lookup { settings: &self.groups, flavour, name: self.group_name(about), table: &self.table }
+    }
+
+    /// The entry of a user.
+    async fn find(
+        &self,
+        directory: &impl Search,
+        about: &About,
+        finding: Finding<'_>,
+        user: &str,
+    ) -> Result<Candidate, LookupError> {
+        let filter = match finding {
+            Finding::Template(template) => template.for_user(user),
+            Finding::Logon(name, domain) => match name.filter(domain, self.match_rule)? {
+                Some(filter) => filter,
+                None => return Ok(Candidate::None),
+            },
+        };
+        let query = Query {
+            filter,
+            attributes: self.person_attributes(about.is_active_directory()),
+            limit: 2,
+            ..Query::new(self.base.clone(), Scope::Subtree)
+        };
+        let mut found = ranges::search(directory, query).await?;
         if found.entries.len() > 1 {
             return Ok(Candidate::Several);
         }
@@ -140,18 +324,67 @@ impl Resolver {
             return Err(refused(cut));
         }
         let Some(entry) = found.entries.pop() else { return Ok(Candidate::None) };
-        if self.matched(&entry, user)?.is_none() {
+        if !self.is_named(&entry, finding, user)? {
             self.metrics.identity_mismatches.inc();
             tracing::info!(user, dn = %entry.dn, "the directory takes for this user an entry with another name");
             return Ok(Candidate::None);
         }
-        Ok(Candidate::One(entry))
+        Ok(Candidate::One(Box::new(entry)))
     }
 
-    /// The value of the user's name on the entry, by the configured comparison; `None` where the directory's comparison
-    /// was looser.
-    fn matched<'a>(&self, entry: &'a Entry, user: &str) -> Result<Option<(&str, &'a str)>, LookupError> {
-        for attribute in self.filter.attributes() {
+    /// The entry that a user had, with its groups, in one search: where it still is that user's and stands where it stood.
+    /// An account name is unique in its domain, so there can be no other. `None`: it has to be looked for.
+    async fn at(
+        &self,
+        directory: &impl Search,
+        finding: Finding<'_>,
+        user: &str,
+        id: &EntityId,
+        dn: &Dn,
+    ) -> Result<Option<(Entry, Token)>, LookupError> {
+        let mut attributes = self.person_attributes(true);
+        attributes.push(TOKEN_GROUPS.to_owned());
+        let query = Query { attributes, limit: 1, ..Query::new(dn.as_str().to_owned(), Scope::Base) };
+        let found = match ranges::search(directory, query).await {
+            Ok(found) => found,
+            Err(LookupError::Refused(ResultCode::NO_SUCH_OBJECT)) => return Ok(None),
+            Err(error) => return Err(error),
+        };
+        let Some(entry) = found.entries.into_iter().next() else { return Ok(None) };
+        if found.cut.is_some() || entry.id()? != *id || !self.is_named(&entry, finding, user)? {
+            return Ok(None);
+        }
+        let token = Token::read(&entry)?;
+        Ok(Some((entry, token)))
+    }
+
+    fn person_attributes(&self, is_active_directory: bool) -> Vec<String> {
+        let wanted = self.attributes.values().map(String::as_str);
+        let filter = self.filter.as_ref().or((!is_active_directory).then_some(&self.usual_filter));
+        let names = filter.into_iter().flat_map(Template::attributes).map(String::as_str);
+        let fixed: &[&str] = if is_active_directory { &PERSON_ATTRIBUTES } else { &["uid", "gidNumber"] };
+        let logon: &[&str] = if is_active_directory { &logon::NAME_ATTRIBUTES } else { &[] };
+        let member_of = (self.groups.strategy == Strategy::MemberOf).then_some("memberOf");
+        let fixed = fixed.iter().chain(logon).copied().chain(member_of);
+        with_ids(wanted.chain(names).chain(fixed).chain(ACCOUNT_ATTRIBUTES))
+    }
+
+    /// Whether the entry has the user's name, by the configured comparison: the directory's may be looser.
+    fn is_named(&self, entry: &Entry, finding: Finding<'_>, user: &str) -> Result<bool, LookupError> {
+        match finding {
+            Finding::Template(template) => Ok(self.matched(entry, template, user)?.is_some()),
+            Finding::Logon(name, domain) => name.is_of(entry, domain, self.match_rule),
+        }
+    }
+
+    /// The value of the user's name on the entry, and the attribute that has it.
+    fn matched<'a>(
+        &self,
+        entry: &'a Entry,
+        template: &'a Template,
+        user: &str,
+    ) -> Result<Option<(&'a str, &'a str)>, LookupError> {
+        for attribute in template.attributes() {
             let mut values = entry.texts(attribute)?.into_iter();
             if let Some(value) = values.find(|value| self.match_rule.matches(value, user)) {
                 return Ok(Some((attribute, value)));
@@ -160,36 +393,115 @@ impl Resolver {
         Ok(None)
     }
 
-    fn member(&self, entry: &Entry, user: &str) -> Result<Member, LookupError> {
-        let matched = self.matched(entry, user)?.filter(|(attribute, _)| *attribute == "uid");
+    fn member(&self, entry: &Entry, finding: Finding<'_>, user: &str) -> Result<Member, LookupError> {
+        let (id, dn) = (entry.id()?, entry.dn.clone());
+        let member_of = match self.groups.strategy {
+            Strategy::MemberOf => Some(entry.texts("memberof")?.into_iter().map(str::to_owned).collect()),
+            _ => None,
+        };
+        let Finding::Template(template) = finding else {
+            let primary_group = primary_group_filter(entry);
+            return Ok(Member { id, dn, uids: Vec::new(), primary_gid: None, primary_group, member_of });
+        };
+        let matched = self.matched(entry, template, user)?.filter(|(attribute, _)| *attribute == "uid");
         let uids = match matched {
             Some((_, uid)) => vec![uid.to_owned()],
             None => entry.texts("uid")?.into_iter().map(str::to_owned).collect(),
         };
         let primary_gid = entry.first("gidnumber")?.map(str::to_owned);
-        Ok(Member { id: entry.id()?, dn: entry.dn.clone(), uids, primary_gid })
+        Ok(Member { id, dn, uids, primary_gid, primary_group: primary_group_filter(entry), member_of })
     }
 
-    fn attributes(&self, entry: &Entry) -> Result<BTreeMap<String, Vec<String>>, LookupError> {
-        let mut attributes = BTreeMap::new();
-        for (name, from) in &self.attributes {
-            let values: Vec<String> = entry.texts(from)?.into_iter().map(str::to_owned).collect();
-            if !values.is_empty() {
-                attributes.insert(name.clone(), values);
+    async fn search_groups(
+        &self,
+        directory: &impl Search,
+        about: &About,
+        strategy: Strategy,
+        entry: &Entry,
+        member: &Member,
+    ) -> Result<Groups, LookupError> {
+        let lookup = self.lookup(about);
+        if strategy == Strategy::MemberOf {
+            self.has_member_of.get_or_try_init(|| self.prove_member_of(directory)).await?;
+        }
+        if lookup.flavour == Flavour::ActiveDirectory && member.primary_group.is_none() {
+            tracing::warn!(dn = %entry.dn, "the primary group of an account cannot be read");
+            return Err(LookupError::Protocol("primaryGroupID or objectSid cannot be read"));
+        }
+        Groups::of(directory, &lookup, member).await
+    }
+
+    /// Shows by a group that has members that these name it: a server that does not maintain `memberOf` answers as if nobody
+    /// were in any group.
+    async fn prove_member_of(&self, directory: &impl Search) -> Result<(), LookupError> {
+        let query = Query {
+            filter: "(|(member=*)(uniqueMember=*))".to_owned(),
+            attributes: MEMBER_ATTRIBUTES.map(str::to_owned).to_vec(),
+            limit: GROUPS_TO_PROVE_BY,
+            ..Query::new(self.groups.base.clone(), Scope::Subtree)
+        };
+        let found = directory.search(query).await?;
+        for group in &found.entries {
+            for attribute in ["member", "uniquemember"] {
+                // A range of the members is enough here.
+                let Some(member) = group.any_text(attribute) else { continue };
+                let query = Query {
+                    attributes: vec!["memberOf".to_owned()],
+                    limit: 1,
+                    ..Query::new(member.to_owned(), Scope::Base)
+                };
+                // Groups may list names that no entry has.
+                let Ok(found) = ranges::search(directory, query).await else { continue };
+                let Some(member) = found.entries.first() else { continue };
+                let names = member.texts("memberof")?;
+                if names.iter().any(|name| Dn::parse(name).is_ok_and(|name| name == group.dn)) {
+                    return Ok(());
+                }
+                let why = format!(
+                    "does not maintain memberOf, which `groupSearch.strategy: memberOf` needs: it is missing on a member of {}",
+                    group.dn
+                );
+                return Err(unfit("the directory server", why));
             }
         }
-        Ok(attributes)
+        Ok(())
+    }
+
+    /// The configured attributes that the entry has. Values that are no text are said to be unreadable.
+    fn attributes(&self, entry: &Entry) -> Attributes {
+        let values = |from: &str| match entry.texts(from) {
+            Ok(values) if values.is_empty() => None,
+            Ok(values) => Some(Values::Known(values.into_iter().map(str::to_owned).collect())),
+            Err(_) => Some(Values::Unreadable),
+        };
+        let read = self.attributes.iter().filter_map(|(name, from)| Some((Arc::clone(name), values(from)?)));
+        read.collect()
     }
 }
 
-enum Candidate {
-    None,
-    One(Entry),
-    Several,
+/// How many groups are looked at for one whose members can show that `memberOf` is maintained.
+const GROUPS_TO_PROVE_BY: usize = 10;
+
+/// `tokenGroups` of an entry that was just found.
+async fn token_of(directory: &impl Search, dn: &Dn, id: &EntityId) -> Result<Token, LookupError> {
+    let query = Query {
+        attributes: with_ids(PERSON_ATTRIBUTES.into_iter().chain([TOKEN_GROUPS])),
+        limit: 1,
+        ..Query::new(dn.as_str().to_owned(), Scope::Base)
+    };
+    let found = ranges::search(directory, query).await?;
+    match found.entries.first() {
+        Some(entry) if entry.id()? == *id => Token::read(entry),
+        _ => Err(LookupError::Protocol("an entry was moved or replaced while it was read")),
+    }
+}
+
+fn without_entry(person: Person, names: Vec<Trigger>, read_at: Timestamp) -> Facts {
+    Facts { names, ..Facts::without_entry(person, read_at) }
 }
 
 /// A search for one entry that was cut short says nothing.
-fn refused(cut: Cut) -> LookupError {
+pub(super) fn refused(cut: Cut) -> LookupError {
     LookupError::Refused(match cut {
         Cut::ByUs => ResultCode::SIZE_LIMIT,
         Cut::ByServer(code) => code,
@@ -208,11 +520,11 @@ pub(super) fn with_ids<'a>(names: impl IntoIterator<Item = &'a str>) -> Vec<Stri
 }
 
 /// What makes an entry a group: a class that says so, or members.
-fn group_kinds() -> Vec<String> {
+fn group_kinds() -> String {
     let classes = ["groupOfNames", "groupOfUniqueNames", "groupOfMembers", "groupOfEntries", "posixGroup"];
     let mut kinds: Vec<String> = classes.iter().map(|class| equals("objectClass", class)).collect();
-    kinds.extend(["member", "uniqueMember", "memberUid"].map(|attribute| format!("({attribute}=*)")));
-    kinds
+    kinds.extend(MEMBER_ATTRIBUTES.map(|attribute| format!("({attribute}=*)")));
+    any_of(&kinds)
 }
 
 #[cfg(test)]
@@ -235,7 +547,7 @@ mod tests {
     }
 
     async fn resolved(resolver: &Resolver, directory: &Memory, user: &str) -> Result<Facts, LookupError> {
-        resolver.resolve(directory, user, Timestamp::UNIX_EPOCH).await
+        resolver.resolve(directory, user, None, Timestamp::UNIX_EPOCH).await
     }
 
     const ALICE: (&str, &[(&str, &str)]) = (
@@ -258,9 +570,16 @@ mod tests {
         let facts = resolved(&resolver(|_| ()), &directory, "alice").await.unwrap();
         let Person::Found { id, dn } = &facts.person else { panic!("{facts:?}") };
         assert_eq!((id.as_str(), dn.as_str()), ("a-1", "uid=alice,ou=people"));
-        assert_eq!(facts.attributes, BTreeMap::from([("department".to_owned(), vec!["7".to_owned()])]));
+        assert_eq!(
+            facts.attributes,
+            [("department", Values::Known(vec!["7".to_owned()]))].into_iter().collect()
+        );
         assert_eq!(facts.account.disabled, Some(true));
-        assert_eq!(facts.touched, [EntityId::new("a-1"), EntityId::new("g-1")]);
+        let triggers: Vec<Trigger> = facts.triggers().collect();
+        let entities = ["a-1", "g-1"].map(|id| Trigger::entity(&EntityId::new(id)));
+        let names =
+            [Trigger::named("ALICE"), Trigger::listed("uid=alice,ou=people"), Trigger::listed("alice")];
+        assert_eq!(triggers, [&entities[..], &names].concat());
         assert_eq!(facts.read_at, Timestamp::UNIX_EPOCH);
     }
 

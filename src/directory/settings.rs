@@ -34,8 +34,10 @@ pub struct Settings {
     pub group_search: GroupSearch,
     /// The attributes that policies may use, by the name that policies use.
     pub attributes: BTreeMap<String, Attribute>,
-    /// How changes are learnt. Not available in this version.
+    /// How changes are learnt.
     pub change_feed: ChangeFeed,
+    /// How often the directory is asked for changes, where it does not push them. Default: 2 s.
+    pub poll_interval: Duration,
     /// How long things may take.
     pub timeouts: Timeouts,
     /// The connections to each server.
@@ -91,8 +93,9 @@ pub enum Flavour {
 pub struct UserSearch {
     /// Below which entry users are.
     pub base: String,
-    /// The filter; `{username}` is the whole value of an equality. Default: `(uid={username})`.
-    pub filter: String,
+    /// The filter; `{username}` is the whole value of an equality. `None`, the default: `(uid={username})`, and of Active
+    /// Directory by all of its logon names.
+    pub filter: Option<String>,
     /// How the name on the entry must compare with the one that was asked for. Default: exactly.
     pub match_rule: MatchRule,
 }
@@ -121,8 +124,8 @@ pub struct GroupSearch {
     pub max_depth: usize,
     /// How many groups are followed. Default: 5000.
     pub max_groups: usize,
-    /// The attribute with a group's name. Default: `cn`.
-    pub name: String,
+    /// The attribute with a group's name. `None`, the default: `cn`, and of Active Directory `sAMAccountName`.
+    pub name: Option<String>,
 }
 
 /// `directory.ldap.groupSearch.strategy`.
@@ -149,18 +152,18 @@ pub struct Attribute {
 /// `directory.ldap.changeFeed`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum ChangeFeed {
-    /// The best that the directory has; in this version none.
+    /// The best that the directory has: `SyncRepl`; `DirSync`, asked as soon as a notification comes; `Poll`.
     #[default]
     Auto,
     /// None.
     Off,
-    /// RFC 4533. Not available in this version.
+    /// OpenLDAP pushes changes (RFC 4533), where its overlay `syncprov` is there.
     SyncRepl,
-    /// MS-ADTS 3.1.1.3.4.1.3. Not available in this version.
+    /// Active Directory is asked for changes (MS-ADTS 3.1.1.3.4.1.3).
     DirSync,
-    /// MS-ADTS 3.1.1.3.4.1.9. Not available in this version.
+    /// Active Directory notifies of changes (MS-ADTS 3.1.1.3.4.1.9), and is then asked what changed by `uSNChanged`.
     Notify,
-    /// Asking again and again. Not available in this version.
+    /// The directory is asked what changed, by `uSNChanged` of Active Directory, by `modifyTimestamp` of others.
     Poll,
 }
 
@@ -203,6 +206,7 @@ impl Settings {
             group_search: GroupSearch::new(base),
             attributes: BTreeMap::new(),
             change_feed: ChangeFeed::default(),
+            poll_interval: Duration::from_secs(2),
             timeouts: Timeouts::default(),
             pool: PoolSettings::default(),
         }
@@ -213,11 +217,7 @@ impl UserSearch {
     /// The defaults, for users below `base`.
     #[must_use]
     pub fn new(base: &str) -> Self {
-        Self {
-            base: base.to_owned(),
-            filter: "(uid={username})".to_owned(),
-            match_rule: MatchRule::default(),
-        }
+        Self { base: base.to_owned(), filter: None, match_rule: MatchRule::default() }
     }
 }
 
@@ -231,7 +231,7 @@ impl GroupSearch {
             nested: true,
             max_depth: 16,
             max_groups: 5000,
-            name: "cn".to_owned(),
+            name: None,
         }
     }
 }

@@ -7,7 +7,7 @@ use super::facts::View;
 use super::settings::{Accounts, Effect, WhenUnreachable};
 use super::time::before;
 use super::truth::{Timed, Truth};
-use crate::model::{Facts, Person};
+use crate::model::{Facts, Person, UnreadableState};
 
 /// A state of an account that refuses everything.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -58,16 +58,24 @@ impl AccountProblem {
     }
 }
 
-/// The problems that count, in the order of their names, and until when that is so.
-pub(super) fn problems(
-    accounts: &Accounts,
-    view: View<'_>,
-    now: Timestamp,
-) -> (SmallVec<[AccountProblem; 2]>, Timestamp) {
+/// What account state comes to.
+#[derive(Debug, Default)]
+pub(super) struct Problems {
+    /// The problems that count, in the order of their names.
+    pub(super) found: SmallVec<[AccountProblem; 2]>,
+    /// Whether a state that counts cannot be read, so that it is not known whether there is a problem.
+    pub(super) unreadable: bool,
+    /// Until when that is so.
+    pub(super) until: Timestamp,
+}
+
+/// The problems that count.
+pub(super) fn problems(accounts: &Accounts, view: View<'_>, now: Timestamp) -> Problems {
     let mut problems = SmallVec::new();
     let mut until = Timestamp::MAX;
+    let mut unreadable = false;
     let (facts, unreachable) = match view {
-        View::Outside => return (problems, until),
+        View::Outside => return Problems { until, ..Problems::default() },
         View::Current(prepared) => (Some(prepared.facts()), false),
         View::Stale(prepared) => (Some(prepared.facts()), true),
         View::Unreachable => (None, true),
@@ -87,6 +95,7 @@ pub(super) fn problems(
             if effect == Effect::Ignore {
                 continue;
             }
+            unreadable |= is_unreadable(facts, problem);
             let has = has(facts, problem, now);
             until = until.min(has.until);
             if has.truth == Truth::True {
@@ -95,7 +104,18 @@ pub(super) fn problems(
         }
     }
     problems.sort_unstable();
-    (problems, until)
+    Problems { found: problems, unreadable, until }
+}
+
+fn is_unreadable(facts: &Facts, problem: AccountProblem) -> bool {
+    let UnreadableState { disabled, locked, expires, password_expired } = facts.account.unreadable;
+    match problem {
+        AccountProblem::Disabled => disabled,
+        AccountProblem::Locked => locked,
+        AccountProblem::Expired => expires,
+        AccountProblem::PasswordExpired => password_expired,
+        AccountProblem::Ambiguous | AccountProblem::NotFound | AccountProblem::Unreachable => false,
+    }
 }
 
 fn has(facts: &Facts, problem: AccountProblem, now: Timestamp) -> Timed {

@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 use smallvec::SmallVec;
 
-use super::account::{AccountProblem, problems};
+use super::account::{AccountProblem, Problems, problems};
 use super::facts::{Bound, Lens, View};
 use super::policy::Scene;
 use super::settings::{Default, Settings, WhenUndetermined};
@@ -26,6 +26,8 @@ pub struct Evaluation {
     pub applied: SmallVec<[u32; 8]>,
     /// The states of the account that refuse everything.
     pub accounts: SmallVec<[AccountProblem; 2]>,
+    /// Whether a state of the account that would refuse everything cannot be read.
+    pub account_unreadable: bool,
     /// The policies that are not known to be true or false, and why.
     pub unknown: SmallVec<[(u32, Unknown); 4]>,
     /// The next instant at which this could change by time alone.
@@ -72,8 +74,8 @@ pub fn decide<T: Trace>(
     if is_exempt(bound.set(), request) {
         return Evaluation::exempt();
     }
-    let (accounts, until) = problems(&settings.accounts, view, circumstances.now);
-    let mut tally = Tally { until, ..Tally::default() };
+    let accounts = problems(&settings.accounts, view, circumstances.now);
+    let mut tally = Tally { until: accounts.until, deny_unknown: accounts.unreadable, ..Tally::default() };
     let scene = Scene { bound, request, circumstances };
     tally.add(scene, Enforcement::Enforce, view, trace);
     tally.evaluation(bound.set(), settings, accounts)
@@ -92,8 +94,8 @@ pub fn would<T: Trace>(
     if is_exempt(bound.set(), request) {
         return Would::Decide(Outcome::Decided(Decision::NoOpinion));
     }
-    let (accounts, until) = problems(&settings.accounts, view, circumstances.now);
-    let mut tally = Tally { until, ..Tally::default() };
+    let accounts = problems(&settings.accounts, view, circumstances.now);
+    let mut tally = Tally { until: accounts.until, deny_unknown: accounts.unreadable, ..Tally::default() };
     let scene = Scene { bound, request, circumstances };
     tally.add(scene, Enforcement::Enforce, view, &mut super::trace::Off);
     let unknown_before = (tally.deny_unknown, tally.allow_unknown);
@@ -218,12 +220,8 @@ impl Tally {
     }
 
     /// DESIGN 3.2.
-    fn evaluation(
-        &mut self,
-        set: &PolicySet,
-        settings: &Settings,
-        accounts: SmallVec<[AccountProblem; 2]>,
-    ) -> Evaluation {
+    fn evaluation(&mut self, set: &PolicySet, settings: &Settings, accounts: Problems) -> Evaluation {
+        let Problems { found: accounts, unreadable: account_unreadable, until: _ } = accounts;
         let undetermined = match settings.when_undetermined {
             WhenUndetermined::Deny => Outcome::Decided(Decision::Deny),
             WhenUndetermined::Unavailable => Outcome::Unavailable,
@@ -257,6 +255,7 @@ impl Tally {
             cause,
             applied,
             accounts,
+            account_unreadable,
             unknown: std::mem::take(&mut self.unknown),
             until: self.until,
             examined: self.examined,
@@ -271,6 +270,7 @@ impl Evaluation {
             cause: Cause::Exempt,
             applied: SmallVec::new(),
             accounts: SmallVec::new(),
+            account_unreadable: false,
             unknown: SmallVec::new(),
             until: Timestamp::MAX,
             examined: 0,
@@ -305,11 +305,14 @@ impl Evaluation {
         }
     }
 
-    /// What was unknown, for `evaluationError`: at most four policies, and how many more there are.
+    /// What was unknown, for `evaluationError`: the account, at most four policies, and how many more there are.
     #[must_use]
     pub fn unknowns(&self, set: &PolicySet) -> String {
         const MOST: usize = 4;
         let mut text = String::new();
+        if self.account_unreadable {
+            text.push_str("the state of the account in the directory cannot be read");
+        }
         for (id, why) in self.unknown.iter().take(MOST) {
             if let Some(policy) = set.policies().get(*id as usize) {
                 let separator = if text.is_empty() { "" } else { "; " };

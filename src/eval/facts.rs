@@ -4,9 +4,9 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use super::truth::{Truth, Unknown};
-use crate::model::{EntityId, Facts, GroupNames, Person, Resolved};
-use crate::policy::ast::GroupRef;
-use crate::policy::{GroupRefId, PolicySet, SparseSet};
+use crate::model::{EntityId, Facts, Group, GroupNames, Person, Resolved, Values};
+use crate::policy::ast::{Effect, GroupRef};
+use crate::policy::{GroupRefId, PolicySet, SparseSet, Term};
 
 /// A policy set whose directory groups are bound to identities.
 #[derive(Debug)]
@@ -18,6 +18,9 @@ pub struct Bound {
     by_dn: HashMap<String, Vec<GroupRefId>>,
     /// For each group reference, whether its name resolves to no one group.
     unresolved: Box<[bool]>,
+    /// For each group reference, whether whoever joins the group may lose something: a Deny names it, or an exception of an
+    /// Allow.
+    restricting: Box<[bool]>,
     unresolved_slots: Vec<u32>,
 }
 
@@ -96,7 +99,28 @@ impl Bound {
                 unresolved_slots.extend(slots.slots());
             }
         }
-        Self { set, epoch, by_entity, by_dn, unresolved: unresolved.into(), unresolved_slots }
+        let restricting = restricting(&set);
+        Self { set, epoch, by_entity, by_dn, unresolved: unresolved.into(), restricting, unresolved_slots }
+    }
+
+    /// Whether some policy takes something away from whoever joins a group.
+    #[must_use]
+    pub fn restricts_any(&self) -> bool {
+        self.restricting.contains(&true)
+    }
+
+    /// Whether some policy takes something away from whoever joins this group.
+    #[must_use]
+    pub fn restricts(&self, group: &Group) -> bool {
+        self.refs(group).any(|id| self.restricting.get(id.0 as usize).copied().unwrap_or(true))
+    }
+
+    /// The references that stand for a group.
+    fn refs<'a>(&'a self, group: &'a Group) -> impl Iterator<Item = GroupRefId> + 'a {
+        let ids = std::iter::once(&group.id).chain(&group.sid).filter_map(|id| self.by_entity.get(id));
+        // Most sets name no group by its DN.
+        let dn = group.dn.as_ref().filter(|_| !self.by_dn.is_empty());
+        ids.chain(dn.and_then(|dn| self.by_dn.get(dn.normal()))).flatten().copied()
     }
 
     /// The policy set.
@@ -116,10 +140,7 @@ impl Bound {
     pub fn prepare(&self, facts: Arc<Facts>) -> Prepared {
         let mut groups: Vec<GroupRefId> = Vec::new();
         for membership in &facts.groups {
-            groups.extend(self.by_entity.get(&membership.id).into_iter().flatten());
-            if !self.by_dn.is_empty() {
-                groups.extend(self.by_dn.get(membership.dn.normal()).into_iter().flatten());
-            }
+            groups.extend(self.refs(&membership.group));
         }
         groups.sort_unstable();
         groups.dedup();
@@ -136,7 +157,8 @@ impl Bound {
         let clearance = match (&facts.person, self.set.clearance_attribute()) {
             (Person::Ambiguous, _) => Clearance::Unknown,
             (_, Some(attribute)) => match facts.attributes.get(attribute) {
-                Some(values) => Clearance::read(&self.set, values),
+                Some(Values::Known(values)) => Clearance::read(&self.set, values),
+                Some(Values::Unreadable) => Clearance::Unknown,
                 None => Clearance::Absent,
             },
             (_, None) => Clearance::Absent,
@@ -181,6 +203,30 @@ impl Bound {
             Lens::Known(_) | Lens::Unknown(_) => Some(self.set.index().any_directory_group()),
         }
     }
+}
+
+/// For each group reference, whether whoever joins the group may lose something.
+fn restricting(set: &PolicySet) -> Box<[bool]> {
+    let mut restricting = vec![false; set.group_refs().len()];
+    for policy in set.policies() {
+        let terms = match policy.effect {
+            Effect::Deny => &policy.subjects,
+            Effect::Allow => &policy.except_subjects,
+        };
+        let mut open: Vec<&Term> = terms.iter().collect();
+        while let Some(term) = open.pop() {
+            match term {
+                Term::Directory(group) => {
+                    if let Some(is) = restricting.get_mut(group.0 as usize) {
+                        *is = true;
+                    }
+                }
+                Term::All(terms) => open.extend(terms.iter()),
+                Term::Everyone | Term::User(_) | Term::Group(_) => {}
+            }
+        }
+    }
+    restricting.into()
 }
 
 impl Prepared {

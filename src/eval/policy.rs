@@ -9,7 +9,7 @@ use super::facts::{Bound, Clearance, Lens};
 use super::time;
 use super::trace::{Note, Trace};
 use super::truth::{Timed, Truth, Unknown};
-use crate::model::{Circumstances, Request, SourceAddress};
+use crate::model::{Circumstances, Request, SourceAddress, Values};
 use crate::policy::ast::Effect;
 use crate::policy::{AttributeTest, Conditions, Policy, RequiredClearance, Term};
 
@@ -262,7 +262,13 @@ impl<'a> Scene<'a> {
         let set = self.bound.set();
         let values = match (&set.settings().clearance_extra_key, set.clearance_attribute(), lens) {
             (Some(key), _, _) => self.request.subject.extra.get(key),
-            (None, Some(attribute), Lens::Known(prepared)) => prepared.facts().attributes.get(attribute),
+            (None, Some(attribute), Lens::Known(prepared)) => {
+                match prepared.facts().attributes.get(attribute) {
+                    Some(Values::Known(values)) => Some(values),
+                    Some(Values::Unreadable) => return "the clearance cannot be read".to_owned(),
+                    None => None,
+                }
+            }
             _ => None,
         };
         match values {
@@ -281,19 +287,24 @@ fn attribute(test: &AttributeTest, lens: Lens<'_>) -> Truth {
     if prepared.facts().person == crate::model::Person::Ambiguous {
         return Truth::Unknown(Unknown::AmbiguousPerson);
     }
-    let values = prepared.facts().attributes.get(&*test.attribute);
-    Truth::known(values.is_some_and(|values| {
-        values.iter().any(|value| test.any_of.iter().any(|wanted| **wanted == **value))
-    }))
+    match prepared.facts().attributes.get(&test.attribute) {
+        None => Truth::False,
+        Some(Values::Unreadable) => Truth::Unknown(Unknown::UnreadableAttribute),
+        Some(Values::Known(values)) => {
+            let wanted = |value: &String| test.any_of.iter().any(|wanted| **wanted == **value);
+            Truth::known(values.iter().any(wanted))
+        }
+    }
 }
 
 fn describe_attribute(test: &AttributeTest, lens: Lens<'_>) -> String {
     let values = match lens {
-        Lens::Known(prepared) => prepared.facts().attributes.get(&*test.attribute),
+        Lens::Known(prepared) => prepared.facts().attributes.get(&test.attribute),
         Lens::Empty | Lens::Unknown(_) => None,
     };
     match values {
-        Some(values) => format!("`{}` is `{}`", test.attribute, values.join("`, `")),
+        Some(Values::Known(values)) => format!("`{}` is `{}`", test.attribute, values.join("`, `")),
+        Some(Values::Unreadable) => format!("`{}` cannot be read", test.attribute),
         None => format!("`{}` is absent", test.attribute),
     }
 }

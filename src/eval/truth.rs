@@ -31,6 +31,8 @@ pub enum Unknown {
     GroupName(GroupRefId),
     /// No source address that can be believed.
     Source(SourceAddress),
+    /// The person's entry has values of the attribute that cannot be read.
+    UnreadableAttribute,
     /// Several or unlisted clearance levels, or a clearance from a cluster that is not trusted with it.
     Clearance,
     /// Which cluster asks.
@@ -129,6 +131,7 @@ impl Unknown {
             Self::Source(source) => {
                 source.unknown_because().unwrap_or("the source address is not known").to_owned()
             }
+            Self::UnreadableAttribute => "the directory's values of an attribute cannot be read".to_owned(),
             Self::Clearance => "the clearance is not exactly one known level".to_owned(),
             Self::Cluster => "it is not known which cluster asks".to_owned(),
         }

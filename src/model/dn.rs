@@ -4,8 +4,8 @@
 //! Unicode normalisation): lower case, outer spaces dropped, inner runs of spaces folded to one. Two names that a
 //! server holds apart by case alone are therefore one here; no server in use has such names for people or groups.
 
-/// A distinguished name. Equality and hashing are those of the normal form.
-#[derive(Debug, Clone)]
+/// A distinguished name. Equality and hashing are those of the normal form. The default is the root's name, which is empty.
+#[derive(Debug, Clone, Default)]
 pub struct Dn {
     raw: Box<str>,
     normal: Box<str>,
@@ -44,6 +44,34 @@ impl Dn {
         &self.normal
     }
 
+    /// Whether this is `base` or stands below it.
+    #[must_use]
+    pub fn is_within(&self, base: &Self) -> bool {
+        match self.normal.strip_suffix(&*base.normal) {
+            None => false,
+            Some("") => true,
+            Some(_) if base.normal.is_empty() => true,
+            // A comma that is escaped is no border, and neither is the middle of a part.
+            Some(_) => self.parents().any(|parent| *parent == *base.normal),
+        }
+    }
+
+    /// The nearest name that this and the other stand below, or that one of them is. The root's, where there is no other.
+    #[must_use]
+    pub fn common_ancestor(&self, other: &Self) -> Self {
+        let mine = std::iter::once(&*self.normal).chain(self.parents());
+        let is_common = |name: &&str| {
+            *name == &*other.normal || name.is_empty() || other.parents().any(|parent| parent == *name)
+        };
+        let common = mine.into_iter().find(is_common).unwrap_or_default();
+        Self { raw: common.into(), normal: common.into() }
+    }
+
+    /// The normal forms of the names above this one, the nearest first; the last is the root's, which is empty.
+    fn parents(&self) -> impl Iterator<Item = &str> {
+        std::iter::successors(parent(&self.normal), |name| parent(name))
+    }
+
     /// Whether this names what Active Directory keeps of a deleted object (`\0ADEL:`) or the loser of a replication
     /// conflict (`\0ACNF:`): such an entry is never somebody's group.
     #[must_use]
@@ -62,6 +90,20 @@ impl Dn {
             rest = escaped.as_str();
         }
         false
+    }
+}
+
+/// Of a name in normal form, the one above it: what follows the first comma that is not escaped.
+fn parent(name: &str) -> Option<&str> {
+    let mut escaped = false;
+    let comma = name.find(|character| {
+        let is_border = character == ',' && !escaped;
+        escaped = character == '\\' && !escaped;
+        is_border
+    });
+    match comma {
+        Some(comma) => name.get(comma + 1..),
+        None => (!name.is_empty()).then_some(""),
     }
 }
 
@@ -356,6 +398,33 @@ mod tests {
 
     fn dn(text: &str) -> Dn {
         Dn::parse(text).unwrap_or_else(|error| panic!("{text:?}: {error}"))
+    }
+
+    #[test]
+    fn a_name_is_within_those_that_it_stands_below_and_no_others() {
+        let leaf = dn("uid=a\\,b,ou=People,dc=x");
+        for base in ["", "dc=x", "OU=people,DC=X", "uid=a\\2cb,ou=people,dc=x"] {
+            assert!(leaf.is_within(&dn(base)), "{base}");
+        }
+        for other in ["dc=y", "ou=ople,dc=x", "cn=b,ou=people,dc=x", "uid=c,uid=a\\,b,ou=people,dc=x"] {
+            assert!(!leaf.is_within(&dn(other)), "{other}");
+        }
+        assert!(!dn("cn=a\\,dc=x").is_within(&dn("dc=x")), "that comma is part of the value");
+    }
+
+    #[test]
+    fn the_common_ancestor_is_the_nearest() {
+        for (one, other, common) in [
+            ("ou=a,dc=x", "ou=b,dc=x", "dc=x"),
+            ("ou=a,dc=x", "OU=A,dc=x", "ou=a,dc=x"),
+            ("ou=b,ou=a,dc=x", "ou=a,dc=x", "ou=a,dc=x"),
+            ("dc=x", "dc=y", ""),
+            ("", "dc=y", ""),
+            ("cn=g\\,dc=x,dc=z", "dc=x,dc=z", "dc=z"),
+        ] {
+            assert_eq!(dn(one).common_ancestor(&dn(other)), dn(common), "{one} {other}");
+            assert_eq!(dn(other).common_ancestor(&dn(one)), dn(common), "{other} {one}");
+        }
     }
 
     #[test]

@@ -1,9 +1,11 @@
 //! What a directory says of a subject. "Could not find out" is not a value of these types: a lookup that fails is an
 //! error of the lookup, so that it can never be mistaken for "no groups".
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
+use std::hash::BuildHasher;
 use std::sync::Arc;
 
+use foldhash::quality::FixedState;
 use jiff::Timestamp;
 
 use super::Dn;
@@ -36,17 +38,18 @@ pub struct Facts {
     pub groups: Vec<GroupMembership>,
     /// Set where there may be more groups than `groups` lists: a group that is listed is certain, one that is not is unknown.
     pub partial: Option<Partial>,
-    /// The configured attributes that the person's entry has, by the name that policies use, with all their values.
-    /// An attribute that is not here is *known absent*, because the entry was read completely.
-    pub attributes: BTreeMap<String, Vec<String>>,
+    /// The configured attributes that the person's entry has. One that is not here is *known absent*, because the entry was
+    /// read completely.
+    pub attributes: Attributes,
     /// The state of the account.
     pub account: AccountState,
-    /// Every entry whose change could change these facts: the person and all groups of the closure.
-    pub touched: Vec<EntityId>,
+    /// What else than the entries themselves tells of a change to these facts: how groups list the person, and the names that
+    /// the directory could find the person by.
+    pub names: Vec<Trigger>,
+    /// Whether the directory's change feed, where there is one, tells of every change to these facts.
+    pub followed: bool,
     /// When the first search of this resolution was sent.
     pub read_at: Timestamp,
-    /// The generation of the source at that moment: facts of an older generation are stale.
-    pub generation: u64,
 }
 
 /// Whether a directory has the person.
@@ -67,18 +70,46 @@ pub enum Person {
     Outside,
 }
 
+/// A group of the directory, shared by the facts of everybody who is in it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Group {
+    /// The group's stable identity.
+    pub id: EntityId,
+    /// The group's security identifier (MS-DTYP 2.4.2), where the directory has such: a second identity that policies may use.
+    pub sid: Option<EntityId>,
+    /// The group's DN as the server returned it; `None` for a security identifier that the directory does not resolve.
+    pub dn: Option<Dn>,
+    /// The group's name (`groupSearch.name`), for people to read; policies are bound by `id`, `sid` or `dn`.
+    pub name: Box<str>,
+}
+
 /// One group that the person is in.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct GroupMembership {
-    /// The group's stable identity.
-    pub id: EntityId,
-    /// The group's DN as the server returned it.
-    pub dn: Dn,
-    /// The group's name (`groupSearch.name`, `cn` by default), for people to read; policies are bound by `id` or `dn`.
-    pub name: String,
-    /// The group in `Facts::groups` through which this one was reached; `None` where the person is a direct member.
-    pub via: Option<usize>,
+    /// The group.
+    pub group: Arc<Group>,
+    /// The group in `Facts::groups` through which this one was reached; `None` where the person is a direct member, or where
+    /// the directory does not say how.
+    pub via: Option<u32>,
 }
+
+/// Attributes of a person by the name that policies use.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Attributes(Box<[(Arc<str>, Values)]>);
+
+/// What an entry has of one attribute.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Values {
+    /// All of its values.
+    Known(Vec<String>),
+    /// Values that cannot be used as text: whatever depends on them is unknown.
+    Unreadable,
+}
+
+/// What a change in the directory is recognised by: a hash of an entry's identity, or of a name. Equal things have equal
+/// triggers; two different things may share one, which costs a look-up that was not needed, nothing else.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Trigger(u64);
 
 /// Why there may be more groups than are listed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -104,44 +135,132 @@ pub struct AccountState {
     pub expires: Option<Timestamp>,
     /// Whether the password is expired.
     pub password_expired: Option<bool>,
+    /// What the entry says in a way that cannot be understood.
+    pub unreadable: UnreadableState,
+}
+
+/// Which parts of an account's state cannot be understood: they are unknown, never "enabled".
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct UnreadableState {
+    /// Whether it is disabled.
+    pub disabled: bool,
+    /// Whether it is locked.
+    pub locked: bool,
+    /// When it expires.
+    pub expires: bool,
+    /// Whether the password is expired.
+    pub password_expired: bool,
 }
 
 impl Facts {
     /// The facts of a subject that is no directory user: known to be empty.
     #[must_use]
     pub fn outside(read_at: Timestamp) -> Self {
-        Self::without_entry(Person::Outside, read_at, 0)
+        Self::without_entry(Person::Outside, read_at)
     }
 
     /// The facts of a person for whom there is no one entry.
     #[must_use]
-    pub fn without_entry(person: Person, read_at: Timestamp, generation: u64) -> Self {
+    pub fn without_entry(person: Person, read_at: Timestamp) -> Self {
         Self {
             person,
             groups: Vec::new(),
             partial: None,
-            attributes: BTreeMap::new(),
+            attributes: Attributes::default(),
             account: AccountState::default(),
-            touched: Vec::new(),
+            names: Vec::new(),
+            followed: false,
             read_at,
-            generation,
         }
+    }
+
+    /// Whether the person is in the group with this identity.
+    #[must_use]
+    pub fn is_in(&self, group: &EntityId) -> bool {
+        self.groups.iter().any(|membership| membership.group.id == *group)
     }
 
     /// How a group was reached: the names from the person's direct group to this one.
     #[must_use]
-    pub fn path<'a>(&'a self, group: &'a GroupMembership) -> Vec<&'a str> {
-        let mut names = vec![group.name.as_str()];
-        let mut via = group.via;
-        while let Some(next) = via.and_then(|index| self.groups.get(index)) {
+    pub fn path<'a>(&'a self, membership: &'a GroupMembership) -> Vec<&'a str> {
+        let mut names = vec![&*membership.group.name];
+        let mut via = membership.via;
+        while let Some(next) = via.and_then(|index| self.groups.get(usize::try_from(index).ok()?)) {
             if names.len() > self.groups.len() {
                 break;
             }
-            names.push(next.name.as_str());
+            names.push(&next.group.name);
             via = next.via;
         }
         names.reverse();
         names
+    }
+
+    /// Everything by which a change to these facts is recognised: the person, all groups, and the person's names.
+    pub fn triggers(&self) -> impl Iterator<Item = Trigger> + '_ {
+        let person = match &self.person {
+            Person::Found { id, .. } => Some(Trigger::entity(id)),
+            Person::NotFound | Person::Ambiguous | Person::Outside => None,
+        };
+        let groups = self.groups.iter().map(|membership| Trigger::entity(&membership.group.id));
+        person.into_iter().chain(groups).chain(self.names.iter().copied())
+    }
+}
+
+impl Attributes {
+    /// What the entry has of an attribute; `None` where it is known not to have it.
+    #[must_use]
+    pub fn get(&self, name: &str) -> Option<&Values> {
+        self.0.iter().find(|(known, _)| **known == *name).map(|(_, values)| values)
+    }
+
+    /// The attributes in the order of their names.
+    pub fn iter(&self) -> impl Iterator<Item = (&str, &Values)> {
+        self.0.iter().map(|(name, values)| (&**name, values))
+    }
+}
+
+impl<N: Into<Arc<str>>> FromIterator<(N, Values)> for Attributes {
+    fn from_iter<I: IntoIterator<Item = (N, Values)>>(attributes: I) -> Self {
+        let mut attributes: Vec<(Arc<str>, Values)> =
+            attributes.into_iter().map(|(name, values)| (name.into(), values)).collect();
+        attributes.sort_by(|(one, _), (other, _)| one.cmp(other));
+        Self(attributes.into())
+    }
+}
+
+impl Values {
+    /// The values, where they can be used.
+    #[must_use]
+    pub fn known(&self) -> Option<&[String]> {
+        match self {
+            Self::Known(values) => Some(values),
+            Self::Unreadable => None,
+        }
+    }
+}
+
+impl Trigger {
+    /// Of the entry with this identity.
+    #[must_use]
+    pub fn entity(id: &EntityId) -> Self {
+        Self::of(0, id.as_str())
+    }
+
+    /// Of whoever a group lists so: by the normal form of a DN, or by a `uid`.
+    #[must_use]
+    pub fn listed(member: &str) -> Self {
+        Self::of(1, member)
+    }
+
+    /// Of whoever the directory finds by this name, whatever its case.
+    #[must_use]
+    pub fn named(name: &str) -> Self {
+        Self::of(2, &name.to_lowercase())
+    }
+
+    fn of(kind: u8, text: &str) -> Self {
+        Self(FixedState::default().hash_one((kind, text)))
     }
 }
 

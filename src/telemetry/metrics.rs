@@ -76,6 +76,10 @@ pub struct DirectoryMetrics {
     pub pool_connections: IntGaugeVec,
     /// `directory_invalidations_total{cause}`.
     pub invalidations: IntCounterVec,
+    /// `directory_feed_up`: 1 while the change feed is up.
+    pub feed_up: IntGauge,
+    /// `directory_feed_lag_seconds`: since when the change feed has not confirmed that it told of everything.
+    pub feed_lag: Gauge,
     /// `identity_mismatches_total`: entries that the server matched though their user name is another.
     pub identity_mismatches: IntCounter,
     /// `partial_lookups_total`: resolutions that may miss groups.
@@ -161,6 +165,11 @@ impl Metrics {
                     "directory_invalidations_total",
                     "Facts that were made stale",
                     &["cause"],
+                )?,
+                feed_up: keep.gauge("directory_feed_up", "Whether the change feed is up")?,
+                feed_lag: keep.float(
+                    "directory_feed_lag_seconds",
+                    "Since when the change feed has not confirmed that it told of everything",
                 )?,
                 identity_mismatches: keep.counter(
                     "identity_mismatches_total",

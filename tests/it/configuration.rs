@@ -85,10 +85,10 @@ fn a_directory_is_what_its_section_says() {
     assert_eq!(ldap.bind, Bind::Simple { dn: "cn=svc,dc=example,dc=com".to_owned(), password_file });
     assert_eq!((ldap.flavour, ldap.change_feed), (Flavour::Rfc2307bis, ChangeFeed::Off));
     assert_eq!(ldap.user_search.base, "ou=people,dc=example,dc=com");
-    assert_eq!(ldap.user_search.filter, "(mail={username})");
+    assert_eq!(ldap.user_search.filter.as_deref(), Some("(mail={username})"));
     assert_eq!(ldap.user_search.match_rule, MatchRule::AsciiCaseFold);
     let groups = &ldap.group_search;
-    assert_eq!((groups.base.as_str(), groups.name.as_str()), ("ou=groups,dc=example,dc=com", "gn"));
+    assert_eq!((groups.base.as_str(), groups.name.as_deref()), ("ou=groups,dc=example,dc=com", Some("gn")));
     assert_eq!((groups.strategy, groups.nested), (Strategy::Search, false));
     assert_eq!((groups.max_depth, groups.max_groups), (5, 50));
     assert_eq!(ldap.attributes["clearance"].from, "bailiwickClearance");
@@ -171,10 +171,10 @@ fn what_is_left_out_is_what_the_design_says() {
     let DirectoryKind::Ldap(ldap) = configuration.directory.kind else { panic!("no LDAP") };
     assert!(!ldap.tls.start_tls && !ldap.tls.insecure_plaintext);
     assert_eq!((ldap.flavour, ldap.change_feed), (Flavour::Auto, ChangeFeed::Auto));
-    assert_eq!(ldap.user_search.filter, "(uid={username})");
+    assert_eq!(ldap.user_search.filter, None);
     assert_eq!(ldap.user_search.match_rule, MatchRule::Exact);
     let groups = &ldap.group_search;
-    assert_eq!((groups.strategy, groups.nested, groups.name.as_str()), (Strategy::Auto, true, "cn"));
+    assert_eq!((groups.strategy, groups.nested, groups.name.as_deref()), (Strategy::Auto, true, None));
     assert_eq!((groups.max_depth, groups.max_groups), (16, 5000));
     let times = ldap.timeouts;
     assert_eq!([times.connect, times.operation, times.total], [300, 500, 1500].map(Duration::from_millis));

@@ -21,11 +21,12 @@
 //! number where requests are made at home.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::Arc;
 
 use bailiwick::document::{Span, Spanned};
 use bailiwick::model::{
-    Action, Circumstances, Dn, EntityId, Facts, GroupMembership, GroupNames, Person, Request, Resolved,
-    ResourceAction, SourceAddress, Subject,
+    Action, Circumstances, Dn, EntityId, Facts, Group, GroupMembership, GroupNames, Person, Request,
+    Resolved, ResourceAction, SourceAddress, Subject, Values,
 };
 use bailiwick::policy::Pattern;
 use bailiwick::policy::ast::{
@@ -238,20 +239,21 @@ fn person(
         id: EntityId::new(&format!("id-{user}")),
         dn: Dn::parse(&format!("uid={user},ou=people,dc=example,dc=com")).unwrap(),
     };
-    let mut facts = Facts::without_entry(found, now, 1);
+    let mut facts = Facts::without_entry(found, now);
     facts.groups = names
         .iter()
         .enumerate()
-        .map(|(at, name)| GroupMembership {
-            id: group_id(name),
-            dn: group_dn(name),
-            name: name.clone(),
-            via: if at % 2 == 1 { Some(at - 1) } else { None },
+        .map(|(at, name)| {
+            let group =
+                Group { id: group_id(name), sid: None, dn: Some(group_dn(name)), name: name.as_str().into() };
+            GroupMembership {
+                group: Arc::new(group),
+                via: (at % 2 == 1).then(|| u32::try_from(at - 1).unwrap()),
+            }
         })
         .collect();
-    facts.touched = facts.groups.iter().map(|group| group.id.clone()).collect();
     let clearance = (*random.pick(&["public", "internal", "secret"])).to_owned();
-    facts.attributes = BTreeMap::from([("clearance".to_owned(), vec![clearance])]);
+    facts.attributes = [("clearance", Values::Known(vec![clearance]))].into_iter().collect();
     (Subject { user, groups: asserted, ..Subject::default() }, facts, own.into_iter().collect())
 }
 

@@ -59,7 +59,7 @@ fn every_subject_has_exactly_the_groups_of_the_shape() {
         let corpus = Corpus::new(Shape { policies: 1_000, directory_groups, asserted_groups }, 1);
         assert_eq!(corpus.people.len(), SUBJECTS);
         for (subject, facts, tenants) in &corpus.people {
-            let mut ids: Vec<_> = facts.groups.iter().map(|group| &group.id).collect();
+            let mut ids: Vec<_> = facts.groups.iter().map(|membership| &membership.group.id).collect();
             ids.sort();
             ids.dedup();
             assert_eq!(

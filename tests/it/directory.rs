@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use bailiwick::directory::{
     Attribute, CredentialsFault, Directory, LookupError, MatchRule, ServerKind, Settings,
 };
-use bailiwick::model::{Facts, Partial, Person, Resolved};
+use bailiwick::model::{Facts, Partial, Person, Resolved, Values};
 use bailiwick::telemetry::Metrics;
 use tokio::runtime::Handle;
 
@@ -47,11 +47,11 @@ pub fn patient(mut settings: Settings) -> Settings {
 }
 
 pub async fn resolve(directory: &Directory, user: &str) -> Result<Facts, LookupError> {
-    directory.resolve(user, Instant::now() + Duration::from_secs(5)).await
+    directory.resolve(user, None, Instant::now() + Duration::from_secs(5)).await
 }
 
 fn names(facts: &Facts) -> Vec<&str> {
-    let mut names: Vec<_> = facts.groups.iter().map(|group| group.name.as_str()).collect();
+    let mut names: Vec<_> = facts.groups.iter().map(|membership| &*membership.group.name).collect();
     names.sort_unstable();
     names
 }
@@ -129,15 +129,17 @@ async fn groups_nest_four_deep_and_a_cycle_ends() {
     settings.attributes.insert("mail".to_owned(), Attribute { from: "mail".to_owned() });
     let (directory, _) = open(settings);
     let facts = resolve(&directory, "alice").await.unwrap();
-    let path = |name| facts.path(facts.groups.iter().find(|group| group.name == name).unwrap());
+    let path = |name: &str| {
+        facts.path(facts.groups.iter().find(|membership| *membership.group.name == *name).unwrap())
+    };
     assert_eq!(names(&facts), ["four", "one", "one-again", "other", "three", "two"]);
     assert_eq!(path("two"), ["one", "two"]);
     assert_eq!(path("three"), ["other", "three"]);
     assert_eq!(path("one-again"), ["other", "three", "four", "one-again"]);
     assert_eq!(facts.partial, None);
-    assert_eq!(facts.touched.len(), 7);
-    assert!(facts.touched.iter().all(|id| id.as_str().len() == 36), "entryUUIDs: {:?}", facts.touched);
-    assert_eq!(facts.attributes.get("surname"), Some(&vec!["alice".to_owned()]));
+    let ids: Vec<&str> = facts.groups.iter().map(|membership| membership.group.id.as_str()).collect();
+    assert!(ids.iter().all(|id| id.len() == 36), "entryUUIDs: {ids:?}");
+    assert_eq!(facts.attributes.get("surname"), Some(&Values::Known(vec!["alice".to_owned()])));
     assert_eq!(facts.attributes.get("mail"), None);
     let searches = slapd.logged(&["SRCH base=\"ou=groups"]);
     assert_eq!(searches.len(), 5, "one for each level, and one that finds no more: {searches:?}");
@@ -198,7 +200,9 @@ async fn a_group_name_is_one_group_or_it_is_not_resolved() {
     assert_eq!(of("none").await, Resolved::None);
     assert_eq!(of("*").await, Resolved::None);
     assert_eq!(of("system:masters").await, Resolved::None);
-    let id = |name| facts.groups.iter().find(|group| group.name == name).unwrap().id.clone();
+    let id = |name: &str| {
+        facts.groups.iter().find(|membership| *membership.group.name == *name).unwrap().group.id.clone()
+    };
     assert_eq!(of("a(b)*").await, Resolved::Group(id("a(b)*")));
     assert_eq!(of("A(B)*").await, Resolved::Group(id("a(b)*")));
     assert_eq!(names(&facts), ["a(b)*", "directory:system:masters", "twin", "twin"]);
@@ -229,8 +233,8 @@ async fn three_hundred_groups_are_found_and_followed() {
     let (directory, metrics) = open(patient(slapd.settings()));
     let facts = resolve(&directory, "alice").await.unwrap();
     assert_eq!((facts.groups.len(), facts.partial), (306, None));
-    for above in facts.groups.iter().filter(|group| group.name.starts_with("over")) {
-        assert_eq!(facts.path(above), [above.name.replace("over", "g").as_str(), above.name.as_str()]);
+    for above in facts.groups.iter().filter(|above| above.group.name.starts_with("over")) {
+        assert_eq!(facts.path(above), [above.group.name.replace("over", "g").as_str(), &*above.group.name]);
     }
     assert_eq!(
         slapd.logged(&["SRCH base=\"ou=groups"]).len(),
@@ -436,7 +440,7 @@ async fn a_lone_server_that_is_frozen_is_answered_for_within_the_deadline() {
     slapd.freeze();
     for _ in 0..8 {
         let deadline = Instant::now() + Duration::from_millis(1000);
-        let answer = directory.resolve("alice", deadline).await;
+        let answer = directory.resolve("alice", None, deadline).await;
         assert!(answer.is_err(), "{answer:?}");
         assert!(Instant::now() < deadline + Duration::from_millis(500));
     }
@@ -453,7 +457,7 @@ async fn many_lookups_at_once_stay_within_what_a_server_takes() {
     settings.timeouts.operation = Duration::from_secs(10);
     let (directory, _) = open(settings);
     let deadline = Instant::now() + Duration::from_secs(20);
-    let asking = (0..1000).map(|_| directory.resolve("alice", deadline));
+    let asking = (0..1000).map(|_| directory.resolve("alice", None, deadline));
     for answer in futures_util::future::join_all(asking).await {
         assert_eq!(answer.map(|facts| facts.groups.len()), Ok(1));
     }

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use bailiwick::directory::embedded::{Access, EmbeddedDirectory};
 use bailiwick::directory::ldif::Ldif;
 use bailiwick::directory::{Attribute, Bind, Directory, LookupError, Settings};
-use bailiwick::model::{Partial, Person};
+use bailiwick::model::{Partial, Person, Values};
 use bailiwick::telemetry::Metrics;
 use bailiwick::tls::{Authority, ClientContext, MinVersion, ServerContext};
 use tokio::runtime::Handle;
@@ -59,7 +59,7 @@ fn embedded(tls: &Tls) -> EmbeddedDirectory {
 async fn recovered(directory: &Directory) {
     let until = Instant::now() + Duration::from_secs(20);
     loop {
-        let answer = directory.resolve("ada", Instant::now() + PATIENCE).await;
+        let answer = directory.resolve("ada", None, Instant::now() + PATIENCE).await;
         match answer {
             Ok(_) => return,
             Err(error) => assert!(Instant::now() < until, "never recovered: {error}"),
@@ -73,11 +73,14 @@ async fn the_embedded_directory_is_asked_as_any_other() {
     let tls = tls();
     let server = embedded(&tls);
     let directory = open(server.address(), &tls);
-    let facts = directory.resolve("ada", Instant::now() + PATIENCE).await.unwrap();
+    let facts = directory.resolve("ada", None, Instant::now() + PATIENCE).await.unwrap();
     let paths: Vec<_> = facts.groups.iter().map(|group| facts.path(group).join(" < ")).collect();
     assert_eq!(paths, ["a", "b", "b < over-b", "b < over-b < top"]);
-    assert_eq!(facts.attributes.get("department"), Some(&vec!["7".to_owned()]));
-    assert_eq!(directory.resolve("*", Instant::now() + PATIENCE).await.unwrap().person, Person::NotFound);
+    assert_eq!(facts.attributes.get("department"), Some(&Values::Known(vec!["7".to_owned()])));
+    assert_eq!(
+        directory.resolve("*", None, Instant::now() + PATIENCE).await.unwrap().person,
+        Person::NotFound
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -87,7 +90,7 @@ async fn whatever_the_network_does_a_lookup_ends_in_time_and_nothing_has_to_be_r
     let proxy = FaultProxy::start(server.address()).await;
     let directory = open(proxy.address(), &tls);
     recovered(&directory).await;
-    let whole = directory.resolve("ada", Instant::now() + PATIENCE).await.unwrap();
+    let whole = directory.resolve("ada", None, Instant::now() + PATIENCE).await.unwrap();
     for mode in [
         Mode::Reset,
         Mode::Refuse,
@@ -99,7 +102,7 @@ async fn whatever_the_network_does_a_lookup_ends_in_time_and_nothing_has_to_be_r
         proxy.set(mode);
         for _ in 0..3 {
             let asked = Instant::now();
-            let answer = directory.resolve("ada", asked + PATIENCE).await;
+            let answer = directory.resolve("ada", None, asked + PATIENCE).await;
             assert!(asked.elapsed() < PATIENCE, "{mode:?}: {:?}", asked.elapsed());
             // Where it came through after all, it came whole.
             if let Ok(facts) = answer {
@@ -133,13 +136,13 @@ async fn whatever_a_server_says_it_is_never_taken_for_nobody_or_for_no_groups() 
         let server = FakeServer::start(lie.clone(), Some(tls.server.clone())).await;
         let directory = open(server.address(), &tls);
         let asked = Instant::now();
-        let answer = directory.resolve("ada", asked + PATIENCE).await;
+        let answer = directory.resolve("ada", None, asked + PATIENCE).await;
         assert!(answer.is_err(), "{lie:?}: {answer:?}");
         assert!(asked.elapsed() < PATIENCE, "{lie:?}: {:?}", asked.elapsed());
         assert!(server.searches() > 0, "{lie:?}: {answer:?}");
         server.set(Answer::Result(Vec::new(), 0));
         recovered(&directory).await;
-        let answer = directory.resolve("ada", Instant::now() + PATIENCE).await;
+        let answer = directory.resolve("ada", None, Instant::now() + PATIENCE).await;
         assert_eq!(answer.map(|facts| facts.person), Ok(Person::NotFound), "after {lie:?}");
     }
 }
@@ -155,13 +158,13 @@ async fn a_result_that_is_cut_short_is_partial_for_groups_and_ambiguous_for_peop
     let server =
         FakeServer::start(Answer::Result(vec![entry("uid=ada", "Ada")], 0), Some(tls.server.clone())).await;
     let directory = open(server.address(), &tls);
-    let facts = directory.resolve("ada", Instant::now() + PATIENCE).await.unwrap();
+    let facts = directory.resolve("ada", None, Instant::now() + PATIENCE).await.unwrap();
     assert_eq!((facts.groups.len(), facts.partial), (0, None), "nobody is a group of themselves");
     server.set(Answer::Result(vec![entry("uid=ada", "Ada")], 4));
-    let answer = directory.resolve("ada", Instant::now() + PATIENCE).await;
+    let answer = directory.resolve("ada", None, Instant::now() + PATIENCE).await;
     assert!(matches!(answer, Err(LookupError::Refused(_))), "there may be another one: {answer:?}");
     server.set(Answer::Result(vec![entry("uid=ada", "Ada"), entry("uid=ada,o=2", "Ada")], 4));
-    let facts = directory.resolve("ada", Instant::now() + PATIENCE).await.unwrap();
+    let facts = directory.resolve("ada", None, Instant::now() + PATIENCE).await.unwrap();
     assert_eq!(facts.person, Person::Ambiguous);
     assert_ne!(facts.partial, Some(Partial::ServerLimit), "ambiguous says it already");
 }

@@ -81,13 +81,13 @@ impl House {
 }
 
 async fn resolve(directory: &Directory, user: &str) -> Result<Facts, LookupError> {
-    directory.resolve(user, (Instant::now() + Duration::from_secs(4)).into_std()).await
+    directory.resolve(user, None, (Instant::now() + Duration::from_secs(4)).into_std()).await
 }
 
 async fn groups(directory: &Directory, user: &str) -> Vec<String> {
     let facts = resolve(directory, user).await.unwrap();
     assert!(facts.partial.is_none(), "{facts:?}");
-    facts.groups.iter().map(|group| group.name.as_str().to_owned()).collect()
+    facts.groups.iter().map(|membership| membership.group.name.to_string()).collect()
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -6,7 +6,8 @@ mod rules;
 use std::collections::BTreeSet;
 
 use bailiwick::model::{
-    Circumstances, Decision, Facts, GroupNames, Outcome, Person, Request, Resolved, SourceAddress, Subject,
+    Circumstances, Decision, Facts, GroupMembership, GroupNames, Outcome, Person, Request, Resolved,
+    SourceAddress, Subject, Values,
 };
 use bailiwick::policy::Pattern;
 use bailiwick::policy::ast::{
@@ -143,7 +144,7 @@ pub fn decide(
 
     let (outcome, applying) = if !denying.is_empty() {
         (Outcome::Decided(Decision::Deny), denying)
-    } else if !deny_unknown.is_empty() {
+    } else if !deny_unknown.is_empty() || world.account_unreadable(facts) {
         (settings.when_undetermined, nothing())
     } else if !allowing.is_empty() {
         (Outcome::Decided(Decision::Allow), allowing)
@@ -274,10 +275,15 @@ impl World<'_> {
         }
         let complete = facts.partial.is_none();
         let listed = match group {
-            GroupRef::Dn(dn) => facts.groups.iter().any(|membership| membership.dn == *dn),
-            GroupRef::Id(id) => facts.groups.iter().any(|membership| membership.id == *id),
+            GroupRef::Dn(dn) => facts
+                .groups
+                .iter()
+                .any(|membership| membership.group.dn.as_ref().is_some_and(|own| own == dn)),
+            GroupRef::Id(id) => facts.groups.iter().any(|GroupMembership { group, .. }| {
+                group.id == *id || group.sid.as_ref().is_some_and(|sid| sid == id)
+            }),
             GroupRef::Name(name) => match self.group_names.names.get(name) {
-                Some(Resolved::Group(id)) => facts.groups.iter().any(|membership| membership.id == *id),
+                Some(Resolved::Group(id)) => facts.is_in(id),
                 // Somebody who is in no group at all is in none of this name, whichever it may be.
                 Some(Resolved::None | Resolved::Several) | None if complete && facts.groups.is_empty() => {
                     false
@@ -389,6 +395,19 @@ impl World<'_> {
         }
     }
 
+    /// Whether a state of the account that counts is there and cannot be understood.
+    fn account_unreadable(&self, facts: NaiveFacts<'_>) -> bool {
+        let (NaiveFacts::Current(facts) | NaiveFacts::Stale(facts)) = facts else { return false };
+        let (accounts, unreadable) = (self.settings.accounts, facts.account.unreadable);
+        [
+            (accounts.disabled, unreadable.disabled),
+            (accounts.expired, unreadable.expires),
+            (accounts.locked, unreadable.locked),
+            (accounts.password_expired, unreadable.password_expired),
+        ]
+        .contains(&(OnAccount::Deny, true))
+    }
+
     /// Which account states refuse (DESIGN 3.7).
     fn account_denies(&self, facts: NaiveFacts<'_>) -> Vec<&'static str> {
         let accounts = self.settings.accounts;
@@ -464,7 +483,11 @@ fn attribute_values<'a>(attribute: &str, facts: NaiveFacts<'a>) -> Result<&'a [S
         NaiveFacts::Current(facts) | NaiveFacts::Stale(facts) => match facts.person {
             Person::NotFound | Person::Outside => Ok(&[]),
             Person::Ambiguous => Err(Truth::Unknown),
-            Person::Found { .. } => Ok(facts.attributes.get(attribute).map_or(&[], Vec::as_slice)),
+            Person::Found { .. } => match facts.attributes.get(attribute) {
+                None => Ok(&[]),
+                Some(Values::Known(values)) => Ok(values),
+                Some(Values::Unreadable) => Err(Truth::Unknown),
+            },
         },
     }
 }

@@ -2,11 +2,13 @@
 //! nothing is said. What the rows of the rule table and the generators are made of.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use bailiwick::document::{Span, Spanned};
 use bailiwick::model::{
-    AccountState, Action, Circumstances, Decision, Dn, EntityId, Facts, GroupMembership, GroupNames,
+    AccountState, Action, Circumstances, Decision, Dn, EntityId, Facts, Group, GroupMembership, GroupNames,
     NonResourceAction, Outcome, Partial, Person, Request, Resolved, ResourceAction, SourceAddress, Subject,
+    Values,
 };
 use bailiwick::policy::Pattern;
 use bailiwick::policy::ast::{
@@ -178,23 +180,26 @@ pub fn group_dn(name: &str) -> Dn {
     Dn::parse(&format!("cn={name},ou=Groups,dc=example,dc=com")).unwrap()
 }
 
+/// The group of this name.
+pub fn membership(name: &str, via: Option<usize>) -> GroupMembership {
+    let (id, dn) = (group_id(name), Some(group_dn(name)));
+    let sid = Some(EntityId::new(&format!("s-of-{name}")));
+    let name = name.trim_end_matches("-2").into();
+    GroupMembership {
+        group: Arc::new(Group { id, sid, dn, name }),
+        via: via.map(|index| u32::try_from(index).unwrap()),
+    }
+}
+
 /// Somebody whom the directory has, with these groups, each the parent of the one before it.
 pub fn person(groups: &[&str]) -> Facts {
     let found = Person::Found {
         id: EntityId::new("id-of-alice"),
         dn: Dn::parse("uid=alice,dc=example,dc=com").unwrap(),
     };
-    let mut facts = Facts::without_entry(found, MONDAY_MORNING.parse().unwrap(), 1);
-    facts.groups = groups
-        .iter()
-        .enumerate()
-        .map(|(index, name)| GroupMembership {
-            id: group_id(name),
-            dn: group_dn(name),
-            name: (*name).to_owned(),
-            via: index.checked_sub(1),
-        })
-        .collect();
+    let mut facts = Facts::without_entry(found, MONDAY_MORNING.parse().unwrap());
+    facts.groups =
+        groups.iter().enumerate().map(|(index, name)| membership(name, index.checked_sub(1))).collect();
     facts
 }
 
@@ -203,13 +208,15 @@ pub fn partly(groups: &[&str]) -> Facts {
 }
 
 pub fn nobody(person: Person) -> Facts {
-    Facts::without_entry(person, MONDAY_MORNING.parse().unwrap(), 1)
+    Facts::without_entry(person, MONDAY_MORNING.parse().unwrap())
 }
 
 pub fn with_attributes(facts: Facts, attributes: &[(&str, &[&str])]) -> Facts {
     let attributes = attributes
         .iter()
-        .map(|(name, values)| ((*name).to_owned(), values.iter().map(|value| (*value).to_owned()).collect()))
+        .map(|(name, values)| {
+            (*name, Values::Known(values.iter().map(|value| (*value).to_owned()).collect()))
+        })
         .collect();
     Facts { attributes, ..facts }
 }

@@ -9,11 +9,15 @@ use std::time::{Duration, Instant};
 
 use bailiwick::directory::{Bind, Settings, TlsSettings};
 
+use crate::processes::{self, run};
+
 pub const BASE: &str = "dc=example,dc=test";
 pub const PEOPLE: &str = "ou=people,dc=example,dc=test";
 pub const GROUPS: &str = "ou=groups,dc=example,dc=test";
 pub const SERVICE: &str = "cn=svc,dc=example,dc=test";
 const PASSWORD: &str = "svcpw";
+/// The overlay by which changes are pushed, for the configuration of a [`Slapd`].
+pub const SYNCPROV: &str = "overlay syncprov\nsyncprov-sessionlog 1000\n";
 /// How long slapd may take to start or to end.
 const PATIENCE: Duration = Duration::from_secs(10);
 
@@ -78,32 +82,14 @@ impl Slapd {
         }
     }
 
-    /// Stops it without ending it (SIGSTOP): it accepts connections and answers nothing.
+    /// Stops it without ending it: it accepts connections and answers nothing.
     pub fn freeze(&self) {
-        self.signal("-STOP");
-        let until = Instant::now() + PATIENCE;
-        while !self.is_frozen() {
-            assert!(Instant::now() < until, "slapd does not stop");
-            std::thread::sleep(Duration::from_millis(1));
-        }
-    }
-
-    /// Whether each of its threads is stopped (state `T`, after the name in parentheses; proc(5)): the signal alone does
-    /// not wait for that.
-    fn is_frozen(&self) -> bool {
-        let tasks = format!("/proc/{}/task", self.process.as_ref().unwrap().id());
-        let mut tasks = std::fs::read_dir(tasks).unwrap().map(|task| task.unwrap().path().join("stat"));
-        tasks.all(|stat| std::fs::read_to_string(stat).is_ok_and(|text| text.contains(") T ")))
+        processes::freeze(self.process.as_ref().unwrap().id());
     }
 
     /// Lets it go on.
     pub fn thaw(&self) {
-        self.signal("-CONT");
-    }
-
-    fn signal(&self, signal: &str) {
-        let pid = self.process.as_ref().unwrap().id().to_string();
-        run(Command::new("kill").args([signal, &pid]));
+        processes::thaw(self.process.as_ref().unwrap().id());
     }
 
     /// Adds, changes or deletes entries, as the directory's administrator.
@@ -169,14 +155,7 @@ fn free_ports<const N: usize>() -> [u16; N] {
 }
 
 fn program(name: &str) -> PathBuf {
-    let folders = ["/usr/sbin", "/usr/bin", "/sbin", "/usr/local/sbin", "/usr/local/libexec", "/usr/libexec"];
-    let found = folders.iter().map(|folder| Path::new(folder).join(name)).find(|path| path.exists());
-    found.unwrap_or_else(|| panic!("{name} is not installed: apt-get install slapd ldap-utils"))
-}
-
-fn run(command: &mut Command) {
-    let output = command.output().unwrap_or_else(|error| panic!("{command:?}: {error}"));
-    assert!(output.status.success(), "{command:?}: {}", String::from_utf8_lossy(&output.stderr));
+    processes::program(name, "slapd ldap-utils")
 }
 
 fn authority(folder: &Path, name: &str) {
@@ -238,6 +217,9 @@ fn slapd_conf(folder: &Path, global: &str, configuration: &str) -> String {
          pidfile {folder}/slapd.pid\n\
          modulepath /usr/lib/ldap\n\
          moduleload back_mdb\n\
+         moduleload syncprov\n\
+         moduleload memberof\n\
+         moduleload refint\n\
          TLSCACertificateFile {folder}/ca.pem\n\
          TLSCertificateFile {folder}/server.pem\n\
          TLSCertificateKeyFile {folder}/server.key\n\

@@ -114,10 +114,12 @@ impl World {
             Term::User(name) => subject.user == **name,
             Term::Group(name) => subject.groups.iter().any(|group| **group == **name),
             Term::Directory(group) => match &self.bound.set().group_refs()[group.0 as usize] {
-                GroupRef::Id(id) => facts.groups.iter().any(|group| group.id == *id),
-                GroupRef::Dn(dn) => facts.groups.iter().any(|group| group.dn.normal() == dn.normal()),
+                GroupRef::Id(id) => facts.is_in(id),
+                GroupRef::Dn(dn) => {
+                    facts.groups.iter().any(|membership| membership.group.dn.as_ref() == Some(dn))
+                }
                 GroupRef::Name(name) => match self.group_names.names.get(name) {
-                    Some(Resolved::Group(id)) => facts.groups.iter().any(|group| group.id == *id),
+                    Some(Resolved::Group(id)) => facts.is_in(id),
                     Some(Resolved::None | Resolved::Several) | None => false,
                 },
             },

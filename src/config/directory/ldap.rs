@@ -20,7 +20,7 @@ use crate::tls::ClientSettings;
 pub(super) type Ldap = (Settings, BTreeMap<String, AttributeType>);
 
 /// What the embedded directory sets itself.
-const NOT_EMBEDDED: [&str; 6] = ["urls", "srv", "tls", "bind", "flavour", "changeFeed"];
+const NOT_EMBEDDED: [&str; 7] = ["urls", "srv", "tls", "bind", "flavour", "changeFeed", "pollInterval"];
 
 /// The settings of the embedded directory before it was started.
 pub(super) fn unconnected() -> Settings {
@@ -98,7 +98,7 @@ pub(super) fn place(node: &Node, path: &str) -> Span {
         .span
 }
 
-/// `urls`, `srv`, `tls`, `bind`, `flavour` and `changeFeed`.
+/// `urls`, `srv`, `tls`, `bind`, `flavour`, `changeFeed` and `pollInterval`.
 fn connection(
     fields: &mut Fields<'_>,
     settings: &mut Settings,
@@ -118,6 +118,8 @@ fn connection(
     settings.flavour = fields.optional("flavour", diagnostics, choice(&Flavour::WORDS)).unwrap_or_default();
     let feed = fields.optional("changeFeed", diagnostics, choice(&ChangeFeed::WORDS));
     settings.change_feed = feed.unwrap_or_default();
+    let interval = fields.optional("pollInterval", diagnostics, duration);
+    settings.poll_interval = interval.unwrap_or(settings.poll_interval);
 }
 
 /// `userSearch` or `groupSearch`.
@@ -179,7 +181,7 @@ fn user_search(node: &Node, embedded: bool, diagnostics: &mut Diagnostics) -> Op
     let rule = fields.optional("match", diagnostics, choice(&MatchRule::WORDS));
     fields.finish(diagnostics);
     let mut search = UserSearch::new(&base?);
-    search.filter = filter.unwrap_or(search.filter);
+    search.filter = filter;
     search.match_rule = rule.unwrap_or_default();
     Some(search)
 }
@@ -198,7 +200,7 @@ fn group_search(node: &Node, embedded: bool, diagnostics: &mut Diagnostics) -> O
     search.nested = nested.unwrap_or(search.nested);
     search.max_depth = max_depth.unwrap_or(search.max_depth);
     search.max_groups = max_groups.unwrap_or(search.max_groups);
-    search.name = name.unwrap_or(search.name);
+    search.name = name;
     Some(search)
 }
 

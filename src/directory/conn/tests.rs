@@ -2,15 +2,29 @@
 
 use std::path::Path;
 
-use super::super::fake::{Manner, Server as Fake};
+use super::super::persona::samples::OPEN_COMPANY;
+use super::super::persona::{Fault, Outcome, Persona};
 use super::super::scripted::{Asked, Scripted, done, entry, usual};
 use super::super::settings::Security;
 use super::*;
 use crate::telemetry::Metrics;
 
-/// Connections to a fake server, with the password in this folder.
-pub(in super::super) fn origin(fake: &Fake, folder: &Path) -> Origin {
-    origin_at(fake.port, folder)
+/// A server that does this whenever it is asked whether it answers.
+pub(in super::super) async fn failing(fault: Fault) -> Persona {
+    let server = Persona::open_ldap(OPEN_COMPANY).await;
+    fail(&server, fault);
+    server
+}
+
+/// Lets a server do this from now on, whenever it is asked whether it answers.
+pub(in super::super) fn fail(server: &Persona, fault: Fault) {
+    server.heal();
+    server.fault_where(fault, |search| search.attributes == ["1.1"]);
+}
+
+/// A result without entries.
+pub(in super::super) fn result(code: u32) -> Fault {
+    Fault::Result(Outcome::new(code, ""))
 }
 
 /// Connections to a server on this port, with the password in this folder.
@@ -47,14 +61,14 @@ pub(in super::super) fn origin_for(server: Server, folder: &Path) -> Origin {
     }
 }
 
-async fn connected(fake: &Fake) -> (Arc<Connection>, tempfile::TempDir) {
-    connected_for(fake, Duration::from_millis(100)).await
+async fn connected(server: &Persona) -> (Arc<Connection>, tempfile::TempDir) {
+    connected_for(server, Duration::from_millis(100)).await
 }
 
-async fn connected_for(fake: &Fake, operation: Duration) -> (Arc<Connection>, tempfile::TempDir) {
+async fn connected_for(server: &Persona, operation: Duration) -> (Arc<Connection>, tempfile::TempDir) {
     let folder = tempfile::tempdir().unwrap();
     std::fs::write(folder.path().join("password"), "pw").unwrap();
-    let mut origin = origin(fake, folder.path());
+    let mut origin = origin_at(server.port(), folder.path());
     origin.timeouts.operation = operation;
     (Arc::new(Arc::new(origin).connect(State::default()).await.unwrap()), folder)
 }
@@ -65,8 +79,8 @@ pub(in super::super) fn soon() -> Instant {
 
 #[tokio::test]
 async fn ten_thousand_searches_leave_no_message_id_behind() {
-    let fake = Fake::start(Manner::Empty).await;
-    let (connection, _folder) = connected_for(&fake, Duration::from_secs(5)).await;
+    let server = Persona::open_ldap(OPEN_COMPANY).await;
+    let (connection, _folder) = connected_for(&server, Duration::from_secs(5)).await;
     for _ in 0..10_000 {
         connection.search(ping(), soon()).await.unwrap();
     }
@@ -85,20 +99,20 @@ async fn ten_thousand_searches_leave_no_message_id_behind() {
 
 #[tokio::test]
 async fn a_search_that_times_out_is_abandoned_and_the_third_in_a_row_ends_the_connection() {
-    let fake = Fake::start(Manner::Silent).await;
-    let (connection, _folder) = connected(&fake).await;
+    let server = failing(Fault::Hang).await;
+    let (connection, _folder) = connected(&server).await;
     for _ in 0..MAX_TIMEOUTS {
         assert!(connection.is_usable());
         assert_eq!(connection.search(ping(), soon()).await, Err(LookupError::TimedOut));
     }
     assert!(!connection.is_usable());
-    assert!(fake.abandoned.load(Ordering::SeqCst) >= 2);
+    server.until(|seen| seen.abandons >= 2).await;
 }
 
 #[tokio::test]
 async fn a_search_ends_with_its_deadline_and_that_is_not_the_servers_fault() {
-    let fake = Fake::start(Manner::Silent).await;
-    let (connection, _folder) = connected(&fake).await;
+    let server = failing(Fault::Hang).await;
+    let (connection, _folder) = connected(&server).await;
     for _ in 0..=MAX_TIMEOUTS {
         let deadline = Instant::now() + Duration::from_millis(5);
         assert_eq!(connection.search(ping(), deadline).await, Err(LookupError::Deadline));
@@ -108,14 +122,15 @@ async fn a_search_ends_with_its_deadline_and_that_is_not_the_servers_fault() {
 
 #[tokio::test]
 async fn a_caller_that_goes_away_leaves_no_search_behind() {
-    let fake = Fake::start(Manner::Silent).await;
-    let (connection, _folder) = connected(&fake).await;
+    let server = failing(Fault::Hang).await;
+    let (connection, _folder) = connected(&server).await;
     let gone = tokio::time::timeout(Duration::from_millis(5), connection.search(ping(), soon()));
     assert!(gone.await.is_err());
     let is_free = || connection.free() == PoolSettings::default().in_flight;
     assert!(!is_free());
+    server.until(|seen| seen.abandons == 1).await;
     tokio::time::timeout(Duration::from_secs(5), async {
-        while !is_free() || fake.abandoned.load(Ordering::SeqCst) == 0 {
+        while !is_free() {
             tokio::task::yield_now().await;
         }
     })
@@ -125,14 +140,14 @@ async fn a_caller_that_goes_away_leaves_no_search_behind() {
 
 #[tokio::test]
 async fn results_are_told_apart() {
-    let fake = Fake::start(Manner::Result(4)).await;
-    let (connection, _folder) = connected_for(&fake, Duration::from_secs(5)).await;
+    let server = failing(result(4)).await;
+    let (connection, _folder) = connected_for(&server, Duration::from_secs(5)).await;
     let limit = connection.found(Vec::new(), Some(Cut::ByServer(ResultCode::SIZE_LIMIT)));
     assert_eq!(connection.search(ping(), soon()).await, Ok(limit));
-    *fake.manner.lock().unwrap() = Manner::Result(32);
+    fail(&server, result(32));
     let refused = LookupError::Refused(ResultCode(32));
     assert_eq!(connection.search(ping(), soon()).await, Err(refused));
-    *fake.manner.lock().unwrap() = Manner::Close;
+    fail(&server, Fault::Close);
     assert_eq!(connection.search(ping(), soon()).await, Err(LookupError::Lost));
     assert!(!connection.is_usable());
 }

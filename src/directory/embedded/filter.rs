@@ -9,7 +9,7 @@ use super::values::Syntax;
 
 /// A filter. It is as deep as its message at most, so walking it by recursion is bounded by the frame guard's depth.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Filter {
+pub(in crate::directory) enum Filter {
     And(Vec<Self>),
     Or(Vec<Self>),
     Not(Box<Self>),
@@ -18,20 +18,31 @@ pub(super) enum Filter {
     AtMost(Assertion),
     Present(Box<str>),
     Substrings(Substrings),
-    /// Undefined for every entry: an extensible match, of which no rule is supported, or substrings of a name or a number.
+    /// Undefined for every entry: no rule is supported here.
+    Extensible(Extensible),
+    /// Undefined for every entry: substrings of a name or a number.
     Undefined,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Assertion {
+pub(in crate::directory) struct Assertion {
     /// The attribute description in lower case.
-    attribute: Box<str>,
+    pub(in crate::directory) attribute: Box<str>,
     /// The value's normal form; `None` where the value is not of the attribute's syntax, which makes it undefined.
-    normal: Option<Box<[u8]>>,
+    pub(in crate::directory) normal: Option<Box<[u8]>>,
+}
+
+/// A match by a rule that is named (RFC 4511, section 4.5.1.7.7).
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(in crate::directory) struct Extensible {
+    pub(in crate::directory) rule: Box<str>,
+    /// The attribute description in lower case.
+    pub(in crate::directory) attribute: Box<str>,
+    pub(in crate::directory) value: Box<[u8]>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Substrings {
+pub(in crate::directory) struct Substrings {
     attribute: Box<str>,
     initial: Box<[u8]>,
     any: Vec<Box<[u8]>>,
@@ -39,7 +50,7 @@ pub(super) struct Substrings {
 }
 
 impl Filter {
-    pub(super) fn read(tag: StructureTag) -> Result<Self, Malformed> {
+    pub(in crate::directory) fn read(tag: StructureTag) -> Result<Self, Malformed> {
         if tag.class != TagClass::Context {
             return Err(Malformed("a filter with an unknown tag"));
         }
@@ -60,13 +71,13 @@ impl Filter {
                 Some(attribute) => Ok(Self::Present(description(attribute)?)),
                 None => Err(Malformed("a presence filter without an attribute")),
             },
-            9 => Ok(Self::Undefined),
+            9 => Ok(Self::Extensible(Extensible::read(tag))),
             _ => Err(Malformed("a filter with an unknown tag")),
         }
     }
 
     /// Whether an entry matches; `None` is "undefined" (X.511, section 7.8.1).
-    pub(super) fn matches(&self, node: &Node) -> Option<bool> {
+    pub(in crate::directory) fn matches(&self, node: &Node) -> Option<bool> {
         match self {
             Self::And(filters) => combine(filters, node, false),
             Self::Or(filters) => combine(filters, node, true),
@@ -76,12 +87,12 @@ impl Filter {
             Self::AtLeast(it) => it.any(node, |normal, asserted| normal >= asserted),
             Self::AtMost(it) => it.any(node, |normal, asserted| normal <= asserted),
             Self::Substrings(substrings) => Some(substrings.matches(node)),
-            Self::Undefined => None,
+            Self::Extensible(_) | Self::Undefined => None,
         }
     }
 
     /// The only entries that can match, in ascending order; `None` where the index does not tell.
-    pub(super) fn candidates(&self, tree: &Tree) -> Option<Vec<usize>> {
+    pub(in crate::directory) fn candidates(&self, tree: &Tree) -> Option<Vec<usize>> {
         match self {
             Self::Equal(Assertion { attribute, normal }) => Some(
                 normal.as_ref().map_or_else(Vec::new, |normal| tree.with_value(attribute, normal).to_vec()),
@@ -126,6 +137,25 @@ impl Assertion {
         let asserted = self.normal.as_ref()?;
         let mut held = node.attributes.iter().filter(|held| held.is(&self.attribute));
         Some(held.any(|held| held.normals.iter().any(|normal| compare(normal, asserted))))
+    }
+}
+
+impl Extensible {
+    /// Whatever its parts are: it is undefined, not malformed.
+    fn read(tag: StructureTag) -> Self {
+        let text = |octets: Vec<u8>| String::from_utf8_lossy(&octets).to_ascii_lowercase().into();
+        let mut it = Self::default();
+        for part in tag.expect_constructed().unwrap_or_default() {
+            let place = part.id;
+            let octets = part.expect_primitive().unwrap_or_default();
+            match place {
+                1 => it.rule = text(octets),
+                2 => it.attribute = text(octets),
+                3 => it.value = octets.into(),
+                _ => {}
+            }
+        }
+        it
     }
 }
 

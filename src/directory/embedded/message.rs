@@ -7,7 +7,7 @@ use lber::structures::{ASNTag, Enumerated, Integer, OctetString, Tag};
 use lber::universal::Types;
 
 use super::filter::Filter;
-use super::tree::Scope;
+use super::tree::{Held, Node, Scope};
 use crate::directory::frame::Frame;
 
 /// "Who am I?" (RFC 4532).
@@ -16,14 +16,20 @@ const NOTICE_OF_DISCONNECTION: &str = "1.3.6.1.4.1.1466.20036";
 /// ManageDsaIT (RFC 3296): there are no referrals here, so it changes nothing.
 const MANAGE_DSA_IT: &str = "2.16.840.1.113730.3.4.2";
 
+/// Responses, by the numbers of their tags.
+pub(in crate::directory) const BIND_RESPONSE: u64 = 1;
+pub(in crate::directory) const SEARCH_ENTRY: u64 = 4;
+pub(in crate::directory) const SEARCH_DONE: u64 = 5;
+pub(in crate::directory) const EXTENDED_RESPONSE: u64 = 24;
+
 /// A request that is not of the form of RFC 4511.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
-pub(super) struct Malformed(pub(super) &'static str);
+pub(in crate::directory) struct Malformed(pub(in crate::directory) &'static str);
 
 /// What a client wants.
 #[derive(Debug)]
-pub(super) enum Request {
+pub(in crate::directory) enum Request {
     Bind {
         version: i64,
         name: String,
@@ -42,29 +48,22 @@ pub(super) enum Request {
 }
 
 #[derive(Debug)]
-pub(super) struct Search {
-    pub(super) base: String,
-    pub(super) scope: Scope,
+pub(in crate::directory) struct Search {
+    pub(in crate::directory) base: String,
+    pub(in crate::directory) scope: Scope,
     /// In entries; 0 for no limit.
-    pub(super) size_limit: i64,
-    pub(super) types_only: bool,
-    pub(super) filter: Filter,
+    pub(in crate::directory) size_limit: i64,
+    pub(in crate::directory) types_only: bool,
+    pub(in crate::directory) filter: Filter,
     /// In lower case; empty for all user attributes.
-    pub(super) attributes: Vec<String>,
+    pub(in crate::directory) attributes: Vec<String>,
 }
 
 impl Request {
     /// Reads what the guard let through; says also whether a critical control came with it that is not known here.
-    pub(super) fn read(frame: &Frame) -> Result<(Self, bool), Malformed> {
-        let (_, message) =
-            lber::parse::parse_tag(&frame.bytes).map_err(|_| Malformed("the message is no BER"))?;
-        let mut parts = Parts::of(message)?;
-        parts.next();
-        let operation = parts.any()?;
-        let critical = match parts.next() {
-            Some(controls) => has_unknown_critical(controls)?,
-            None => false,
-        };
+    pub(in crate::directory) fn read(frame: &Frame) -> Result<(Self, bool), Malformed> {
+        let (operation, controls) = open(frame)?;
+        let critical = has_unknown_critical(&controls);
         let request = match frame.operation {
             0x60 => Self::bind(Parts::of(operation)?)?,
             0x42 => Self::Unbind,
@@ -86,7 +85,30 @@ impl Request {
     }
 }
 
+/// The operation of a message that the guard let through, and its controls.
+pub(in crate::directory) fn open(frame: &Frame) -> Result<(StructureTag, Vec<Control>), Malformed> {
+    let (_, message) =
+        lber::parse::parse_tag(&frame.bytes).map_err(|_| Malformed("the message is no BER"))?;
+    let mut parts = Parts::of(message)?;
+    parts.next();
+    let operation = parts.any()?;
+    let controls = match parts.next() {
+        Some(controls) => Parts::of(controls)?.map(Control::read).collect::<Result<_, _>>()?,
+        None => Vec::new(),
+    };
+    Ok((operation, controls))
+}
+
 impl Search {
+    /// What is asked for of an entry (RFC 4511, section 4.5.1.8; `+` is RFC 3673).
+    pub(in crate::directory) fn selected<'a>(&self, node: &'a Node) -> impl Iterator<Item = &'a Held> {
+        node.attributes.iter().filter(|held| {
+            let all = if held.operational { "+" } else { "*" };
+            (self.attributes.is_empty() && !held.operational)
+                || self.attributes.iter().any(|wanted| wanted == all || held.is(wanted))
+        })
+    }
+
     fn read(mut parts: Parts) -> Result<Self, Malformed> {
         let base = parts.text()?;
         let scope = match parts.number()? {
@@ -110,32 +132,32 @@ impl Search {
 }
 
 /// The parts of a constructed element, taken in order.
-pub(super) struct Parts(std::vec::IntoIter<StructureTag>);
+pub(in crate::directory) struct Parts(std::vec::IntoIter<StructureTag>);
 
 impl Parts {
-    pub(super) fn of(tag: StructureTag) -> Result<Self, Malformed> {
+    pub(in crate::directory) fn of(tag: StructureTag) -> Result<Self, Malformed> {
         let parts = tag.expect_constructed().ok_or(Malformed("a primitive element with parts"))?;
         Ok(Self(parts.into_iter()))
     }
 
-    pub(super) fn any(&mut self) -> Result<StructureTag, Malformed> {
+    pub(in crate::directory) fn any(&mut self) -> Result<StructureTag, Malformed> {
         self.0.next().ok_or(Malformed("a part is missing"))
     }
 
-    pub(super) fn constructed(&mut self) -> Result<Self, Malformed> {
+    pub(in crate::directory) fn constructed(&mut self) -> Result<Self, Malformed> {
         Self::of(self.any()?)
     }
 
-    pub(super) fn octets(&mut self) -> Result<Vec<u8>, Malformed> {
+    pub(in crate::directory) fn octets(&mut self) -> Result<Vec<u8>, Malformed> {
         self.any()?.expect_primitive().ok_or(Malformed("a constructed octet string"))
     }
 
-    fn text(&mut self) -> Result<String, Malformed> {
+    pub(in crate::directory) fn text(&mut self) -> Result<String, Malformed> {
         String::from_utf8(self.octets()?).map_err(|_| Malformed("a text that is not UTF-8"))
     }
 
     /// A number that is not negative, of 32 bits (`maxInt` of section 4.1.1 is 2^31-1).
-    fn number(&mut self) -> Result<i64, Malformed> {
+    pub(in crate::directory) fn number(&mut self) -> Result<i64, Malformed> {
         let octets = self.octets()?;
         match octets.first() {
             Some(0..=0x7f) if octets.len() <= 4 => {
@@ -154,18 +176,34 @@ impl Iterator for Parts {
     }
 }
 
-fn has_unknown_critical(controls: StructureTag) -> Result<bool, Malformed> {
-    let mut found = false;
-    for control in Parts::of(controls)? {
-        let mut parts = Parts::of(control)?;
-        let known = parts.octets()? == MANAGE_DSA_IT.as_bytes();
-        let critical = parts.next().is_some_and(|part| {
-            part.id == Types::Boolean as u64
-                && part.expect_primitive().is_some_and(|octets| octets.iter().any(|&octet| octet != 0))
-        });
-        found |= critical && !known;
+/// A control of a request (section 4.1.11).
+#[derive(Debug)]
+pub(in crate::directory) struct Control {
+    pub(in crate::directory) oid: Vec<u8>,
+    pub(in crate::directory) critical: bool,
+    #[cfg_attr(
+        not(test),
+        expect(dead_code, reason = "no control with a value is known to the embedded server")
+    )]
+    pub(in crate::directory) value: Option<Vec<u8>>,
+}
+
+impl Control {
+    fn read(tag: StructureTag) -> Result<Self, Malformed> {
+        let mut parts = Parts::of(tag)?;
+        let oid = parts.octets()?;
+        let mut value = parts.next();
+        let mut critical = false;
+        if let Some(part) = value.take_if(|part| part.id == Types::Boolean as u64) {
+            critical = part.expect_primitive().is_some_and(|octets| octets.iter().any(|&octet| octet != 0));
+            value = parts.next();
+        }
+        Ok(Self { oid, critical, value: value.and_then(StructureTag::expect_primitive) })
     }
-    Ok(found)
+}
+
+fn has_unknown_critical(controls: &[Control]) -> bool {
+    controls.iter().any(|control| control.critical && control.oid != MANAGE_DSA_IT.as_bytes())
 }
 
 /// Result codes (RFC 4511, appendix A).
@@ -199,25 +237,30 @@ impl Ending {
     }
 
     fn parts(self) -> Vec<StructureTag> {
-        let code = Enumerated { inner: self.code as i64, ..Enumerated::default() };
-        vec![code.into_structure(), octets(self.matched), octets(self.text)]
+        result(self.code as i64, self.matched, self.text)
     }
 }
 
 /// Writes the response that ends the operation of this request; nothing where the operation has none.
 pub(super) fn write_ending(out: &mut BytesMut, request: &Frame, ending: Ending) {
-    let operation = match request.operation {
-        0x60 => 1,
-        0x63 => 5,
-        0x66 => 7,
-        0x68 => 9,
-        0x4a => 11,
-        0x6c => 13,
-        0x6e => 15,
-        0x77 => 24,
-        _ => return,
-    };
-    write(out, request.message_id, operation, ending.parts());
+    if let Some(response) = response_to(request.operation) {
+        write(out, request.message_id, response, ending.parts());
+    }
+}
+
+/// The number of the response that ends an operation, given the identifier octet of its request.
+pub(in crate::directory) fn response_to(request: u8) -> Option<u64> {
+    match request {
+        0x60 => Some(BIND_RESPONSE),
+        0x63 => Some(SEARCH_DONE),
+        0x66 => Some(7),
+        0x68 => Some(9),
+        0x4a => Some(11),
+        0x6c => Some(13),
+        0x6e => Some(15),
+        0x77 => Some(EXTENDED_RESPONSE),
+        _ => None,
+    }
 }
 
 /// Writes one entry of a search: its name, and its attributes with their values.
@@ -227,6 +270,50 @@ pub(super) fn write_entry(
     name: &str,
     attributes: Vec<(String, Vec<Vec<u8>>)>,
 ) {
+    write(out, message_id, SEARCH_ENTRY, entry(name, attributes));
+}
+
+/// Writes the answer to "Who am I?".
+pub(super) fn write_who_am_i(out: &mut BytesMut, message_id: i32, authorization: String) {
+    let mut parts = Ending::new(Code::Success, "").parts();
+    parts.push(context(11, authorization));
+    write(out, message_id, EXTENDED_RESPONSE, parts);
+}
+
+/// Writes a Notice of Disconnection (section 4.4.1).
+pub(super) fn write_disconnection(out: &mut BytesMut, ending: Ending) {
+    let mut parts = ending.parts();
+    parts.push(context(10, NOTICE_OF_DISCONNECTION));
+    write(out, 0, EXTENDED_RESPONSE, parts);
+}
+
+fn write(out: &mut BytesMut, message_id: i32, operation: u64, parts: Vec<StructureTag>) {
+    encode(out, sequence(message(message_id, operation, parts)));
+}
+
+/// The parts of a message without controls: its id and its operation.
+pub(in crate::directory) fn message(
+    message_id: i32,
+    operation: u64,
+    parts: Vec<StructureTag>,
+) -> Vec<StructureTag> {
+    vec![
+        integer(i64::from(message_id)),
+        StructureTag { class: TagClass::Application, id: operation, payload: PL::C(parts) },
+    ]
+}
+
+/// The parts of an LDAPResult (section 4.1.9).
+pub(in crate::directory) fn result(
+    code: i64,
+    matched: impl Into<Vec<u8>>,
+    text: impl Into<Vec<u8>>,
+) -> Vec<StructureTag> {
+    vec![enumerated(code), octets(matched), octets(text)]
+}
+
+/// The parts of a SearchResultEntry (section 4.5.2).
+pub(in crate::directory) fn entry(name: &str, attributes: Vec<(String, Vec<Vec<u8>>)>) -> Vec<StructureTag> {
     let attributes = attributes
         .into_iter()
         .map(|(description, values)| {
@@ -234,44 +321,36 @@ pub(super) fn write_entry(
             sequence(vec![octets(description), universal(Types::Set, values)])
         })
         .collect();
-    write(out, message_id, 4, vec![octets(name), sequence(attributes)]);
+    vec![octets(name), sequence(attributes)]
 }
 
-/// Writes the answer to "Who am I?".
-pub(super) fn write_who_am_i(out: &mut BytesMut, message_id: i32, authorization: String) {
-    let mut parts = Ending::new(Code::Success, "").parts();
-    parts.push(StructureTag { id: 11, ..context(authorization.into_bytes()) });
-    write(out, message_id, 24, parts);
-}
-
-/// Writes a Notice of Disconnection (section 4.4.1).
-pub(super) fn write_disconnection(out: &mut BytesMut, ending: Ending) {
-    let mut parts = ending.parts();
-    parts.push(StructureTag { id: 10, ..context(NOTICE_OF_DISCONNECTION.into()) });
-    write(out, 0, 24, parts);
-}
-
-fn write(out: &mut BytesMut, message_id: i32, operation: u64, parts: Vec<StructureTag>) {
-    let id = Integer { inner: i64::from(message_id), ..Integer::default() };
-    let operation = StructureTag { class: TagClass::Application, id: operation, payload: PL::C(parts) };
-    let message = sequence(vec![Tag::Integer(id).into_structure(), operation]);
-    if let Err(error) = lber::write::encode_into(out, message) {
+pub(in crate::directory) fn encode(out: &mut BytesMut, tag: StructureTag) {
+    if let Err(error) = lber::write::encode_into(out, tag) {
         tracing::error!(%error, "a response could not be encoded");
     }
 }
 
-fn octets(bytes: impl Into<Vec<u8>>) -> StructureTag {
+pub(in crate::directory) fn octets(bytes: impl Into<Vec<u8>>) -> StructureTag {
     OctetString { inner: bytes.into(), ..OctetString::default() }.into_structure()
 }
 
-fn context(bytes: Vec<u8>) -> StructureTag {
-    StructureTag { class: TagClass::Context, id: 0, payload: PL::P(bytes) }
+pub(in crate::directory) fn integer(number: i64) -> StructureTag {
+    Tag::Integer(Integer { inner: number, ..Integer::default() }).into_structure()
 }
 
-fn sequence(parts: Vec<StructureTag>) -> StructureTag {
+pub(in crate::directory) fn enumerated(number: i64) -> StructureTag {
+    Enumerated { inner: number, ..Enumerated::default() }.into_structure()
+}
+
+/// A primitive element with a tag of its context.
+pub(in crate::directory) fn context(id: u64, bytes: impl Into<Vec<u8>>) -> StructureTag {
+    StructureTag { class: TagClass::Context, id, payload: PL::P(bytes.into()) }
+}
+
+pub(in crate::directory) fn sequence(parts: Vec<StructureTag>) -> StructureTag {
     universal(Types::Sequence, parts)
 }
 
-fn universal(kind: Types, parts: Vec<StructureTag>) -> StructureTag {
+pub(in crate::directory) fn universal(kind: Types, parts: Vec<StructureTag>) -> StructureTag {
     StructureTag { class: TagClass::Universal, id: kind as u64, payload: PL::C(parts) }
 }

@@ -20,12 +20,12 @@ use super::ldif::Ldif;
 use crate::tls::ServerContext;
 use tree::Tree;
 
-mod filter;
-mod message;
+pub(in crate::directory) mod filter;
+pub(in crate::directory) mod message;
 mod password;
 mod session;
-mod tree;
-mod values;
+pub(in crate::directory) mod tree;
+pub(in crate::directory) mod values;
 
 /// How many connections are served at once; one more is closed as soon as it is accepted.
 pub const MAX_CONNECTIONS: usize = 256;

@@ -9,7 +9,7 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::time::timeout;
 
 use super::message::{self, Code, Ending, Malformed, Request, Search};
-use super::tree::{Held, Node, Scope, Tree};
+use super::tree::{Node, Scope, Tree, root_dse};
 use super::{Access, Shared, password};
 use crate::directory::frame::{Frame, FrameError, FrameGuard, Limits, Peer};
 use crate::model::Dn;
@@ -156,8 +156,8 @@ impl Session<'_> {
     fn search(&self, message_id: i32, search: &Search, out: &mut BytesMut) -> Ending {
         let tree = self.shared.tree.load();
         if search.base.is_empty() && search.scope == Scope::Base {
-            let root = Some(tree.root()).filter(|root| search.filter.matches(root) == Some(true));
-            return write_found(out, message_id, search, root.into_iter());
+            let root = Some(root_dse(&tree)).filter(|root| search.filter.matches(root) == Some(true));
+            return write_found(out, message_id, search, root.iter());
         }
         if self.bound.is_none() && self.shared.access == Access::Authenticated {
             return Ending::new(Code::InsufficientAccessRights, "a search needs a bind");
@@ -186,26 +186,10 @@ fn write_found<'a>(
         if search.size_limit > 0 && count == search.size_limit {
             return Ending::new(Code::SizeLimitExceeded, "");
         }
-        message::write_entry(out, message_id, &node.name, selected(search, node));
+        let attributes = search.selected(node).map(|held| held.shown(search.types_only));
+        message::write_entry(out, message_id, node.dn.as_str(), attributes.collect());
     }
     Ending::new(Code::Success, "")
-}
-
-/// What the search asked for (RFC 4511, section 4.5.1.8; `+` is RFC 3673).
-fn selected(search: &Search, node: &Node) -> Vec<(String, Vec<Vec<u8>>)> {
-    let asked = |held: &Held| {
-        let all = if held.operational { "+" } else { "*" };
-        (search.attributes.is_empty() && !held.operational)
-            || search.attributes.iter().any(|wanted| wanted == all || held.is(wanted))
-    };
-    node.attributes
-        .iter()
-        .filter(|held| asked(held))
-        .map(|held| {
-            let values = if search.types_only { Vec::new() } else { held.values.clone() };
-            (held.description.clone(), values)
-        })
-        .collect()
 }
 
 fn refusal(error: FrameError) -> &'static str {

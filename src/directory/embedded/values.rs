@@ -4,7 +4,7 @@ use crate::model::Dn;
 
 /// How an attribute's values are compared.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Syntax {
+pub(in crate::directory) enum Syntax {
     /// A distinguished name.
     Name,
     /// Text without regard to case and to the number of spaces: everything that is not listed here.
@@ -36,7 +36,7 @@ const NAMES: [&str; 16] = [
     "namingcontexts",
 ];
 const CASE_EXACT: [&str; 3] = ["memberuid", "homedirectory", "loginshell"];
-const INTEGERS: [&str; 8] = [
+const INTEGERS: [&str; 12] = [
     "uidnumber",
     "gidnumber",
     "useraccountcontrol",
@@ -45,13 +45,17 @@ const INTEGERS: [&str; 8] = [
     "grouptype",
     "accountexpires",
     "pwdlastset",
+    "lockouttime",
+    "usncreated",
+    "usnchanged",
+    "msds-user-account-control-computed",
 ];
 const OCTETS: [&str; 6] =
     ["objectsid", "objectguid", "tokengroups", "usercertificate", "jpegphoto", "thumbnailphoto"];
 
 impl Syntax {
     /// The syntax of an attribute type, given in lower case.
-    pub(super) fn of(kind: &str) -> Self {
+    pub(in crate::directory) fn of(kind: &str) -> Self {
         let among = |kinds: &[&str]| kinds.contains(&kind);
         if among(&NAMES) {
             Self::Name
@@ -67,7 +71,7 @@ impl Syntax {
     }
 
     /// The form that equal values share, and by which they are ordered; `None` where the value is not of the syntax.
-    pub(super) fn normal(self, value: &[u8]) -> Option<Box<[u8]>> {
+    pub(in crate::directory) fn normal(self, value: &[u8]) -> Option<Box<[u8]>> {
         let text = std::str::from_utf8(value);
         match self {
             Self::Octets => Some(value.into()),

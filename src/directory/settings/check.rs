@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::super::filter::{Template, TemplateError};
 use super::super::srv::{SHORTEST_LIFE, Srv, is_domain};
-use super::{Bind, ChangeFeed, Flavour, GroupSearch, PoolSettings, Settings, Strategy, Timeouts};
+use super::{Bind, Flavour, GroupSearch, PoolSettings, Settings, Strategy, Timeouts};
 use crate::model::Dn;
 
 /// Why the settings of a directory cannot be used.
@@ -24,9 +24,6 @@ pub enum SettingsProblem {
     /// Needed, and not there.
     #[error("is required")]
     Missing,
-    /// Known to the design, not to this version.
-    #[error("{0} is not available in this version")]
-    NotAvailable(&'static str),
     /// No URL of a directory server.
     #[error("`{0}` is not a URL of the form ldaps://host[:port] or ldap://host[:port]")]
     Url(String),
@@ -104,7 +101,8 @@ pub(in super::super) struct Checked {
     /// Empty where they are found by SRV records.
     pub(in super::super) servers: Vec<Server>,
     pub(in super::super) srv: Option<Srv>,
-    pub(in super::super) user_filter: Template,
+    /// `None` where it is left to the kind of directory.
+    pub(in super::super) user_filter: Option<Template>,
 }
 
 /// Attributes that hold secrets: never asked for, whatever the configuration says.
@@ -131,7 +129,6 @@ impl Settings {
     }
 
     pub(in super::super) fn checked(&self) -> Result<Checked, SettingsError> {
-        self.check_availability()?;
         let srv = self.check_srv()?;
         if self.urls.is_empty() && srv.is_none() {
             return Err(error("urls", SettingsProblem::Missing));
@@ -141,31 +138,20 @@ impl Settings {
         self.check_strategy()?;
         check_dn("userSearch.base", &self.user_search.base)?;
         check_dn("groupSearch.base", &self.group_search.base)?;
-        check_attribute("groupSearch.name", &self.group_search.name)?;
+        if let Some(name) = &self.group_search.name {
+            check_attribute("groupSearch.name", name)?;
+        }
         for (name, attribute) in &self.attributes {
             check_attribute(&format!("attributes.{name}.from"), &attribute.from)?;
         }
         self.check_bounds()?;
-        let user_filter = Template::parse(&self.user_search.filter)
-            .map_err(|problem| error("userSearch.filter", SettingsProblem::Filter(problem)))?;
-        for attribute in user_filter.attributes() {
+        let user_filter = self.user_search.filter.as_deref().map(Template::parse).transpose();
+        let user_filter =
+            user_filter.map_err(|problem| error("userSearch.filter", SettingsProblem::Filter(problem)))?;
+        for attribute in user_filter.iter().flat_map(Template::attributes) {
             check_attribute("userSearch.filter", attribute)?;
         }
         Ok(Checked { servers, srv, user_filter })
-    }
-
-    fn check_availability(&self) -> Result<(), SettingsError> {
-        let feed = match self.change_feed {
-            ChangeFeed::Auto | ChangeFeed::Off => None,
-            ChangeFeed::SyncRepl => Some("`syncrepl`"),
-            ChangeFeed::DirSync => Some("`dirsync`"),
-            ChangeFeed::Notify => Some("`notify`"),
-            ChangeFeed::Poll => Some("`poll`"),
-        };
-        if let Some(feed) = feed {
-            return Err(error("changeFeed", SettingsProblem::NotAvailable(feed)));
-        }
-        Ok(())
     }
 
     fn check_srv(&self) -> Result<Option<Srv>, SettingsError> {
@@ -250,6 +236,11 @@ impl Settings {
             ("timeouts.total", total <= Duration::from_secs(30), "at most 30s"),
             ("pool.connections", (1..=64).contains(&connections), "between 1 and 64"),
             ("pool.inFlight", (1..=1000).contains(&in_flight), "between 1 and 1000"),
+            (
+                "pollInterval",
+                (Duration::from_millis(100)..=Duration::from_secs(300)).contains(&self.poll_interval),
+                "between 100ms and 5m",
+            ),
             ("pool.maxAge", max_age >= Duration::from_secs(10), "at least 10s"),
             ("groupSearch.maxDepth", (1..=64).contains(&max_depth), "between 1 and 64"),
             ("groupSearch.maxGroups", (1..=100_000).contains(&max_groups), "between 1 and 100000"),
@@ -420,15 +411,6 @@ mod tests {
     }
 
     #[test]
-    fn what_this_version_does_not_have_is_said() {
-        let mut settings = settings("ldaps://dc1");
-        settings.change_feed = ChangeFeed::SyncRepl;
-        let error = settings.check().unwrap_err();
-        assert_eq!(error.field, "changeFeed");
-        assert!(error.to_string().ends_with("is not available in this version"), "{error}");
-    }
-
-    #[test]
     fn servers_are_named_or_found() {
         let mut settings = settings("ldaps://dc1");
         settings.srv = Some("Example.COM.".to_owned());
@@ -522,9 +504,9 @@ mod tests {
             }),
             ("userSearch.base", |settings| settings.user_search.base = "x".to_owned()),
             ("userSearch.filter", |settings| {
-                settings.user_search.filter = "(userPassword={username})".to_owned()
+                settings.user_search.filter = Some("(userPassword={username})".to_owned())
             }),
-            ("groupSearch.name", |settings| settings.group_search.name = "cn)(x".to_owned()),
+            ("groupSearch.name", |settings| settings.group_search.name = Some("cn)(x".to_owned())),
             ("groupSearch.maxDepth", |settings| settings.group_search.max_depth = 0),
             ("timeouts.operation", |settings| settings.timeouts.operation = Duration::from_secs(2)),
             ("pool.connections", |settings| settings.pool.connections = 0),

@@ -8,7 +8,7 @@ use crate::document::{
     Diagnostics, Fields, Node, Span, Spanned, Value, any_list, boolean, choice, expected, list, map, spanned,
     text, timestamp,
 };
-use crate::model::{AccountState, Decision};
+use crate::model::{AccountState, Decision, UnreadableState};
 use crate::policy::ast::{InlineFacts, PolicyTest, TestCase, TestDirectory};
 
 const DECISIONS: &[(&str, Decision)] =
@@ -125,6 +125,7 @@ fn account(node: &Node, diagnostics: &mut Diagnostics) -> Option<AccountState> {
         locked_until: None,
         expires: fields.optional("expires", diagnostics, timestamp),
         password_expired: fields.optional("passwordExpired", diagnostics, boolean),
+        unreadable: UnreadableState::default(),
     };
     fields.finish(diagnostics);
     Some(state)

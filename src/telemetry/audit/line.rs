@@ -230,6 +230,7 @@ struct FactsJson {
     age_seconds: f64,
     stale: bool,
     partial: bool,
+    followed: bool,
 }
 
 #[derive(Serialize)]
@@ -253,7 +254,12 @@ impl<'a> RequirementJson<'a> {
 
 impl FactsJson {
     fn new(facts: FactsUsed) -> Self {
-        Self { age_seconds: facts.age.as_secs_f64(), stale: facts.stale, partial: facts.partial }
+        Self {
+            age_seconds: facts.age.as_secs_f64(),
+            stale: facts.stale,
+            partial: facts.partial,
+            followed: facts.followed,
+        }
     }
 }
 

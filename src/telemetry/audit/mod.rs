@@ -90,6 +90,8 @@ pub struct FactsUsed {
     pub stale: bool,
     /// Whether there may be more groups than they list.
     pub partial: bool,
+    /// Whether a change feed tells of every change to them.
+    pub followed: bool,
 }
 
 /// How long the stages of a review took.

@@ -28,7 +28,12 @@ fn record(user: &str) -> Record {
         evaluation_error: String::new(),
         policies: vec!["freeze".into()],
         would: None,
-        facts: Some(FactsUsed { age: Duration::from_millis(1500), stale: false, partial: false }),
+        facts: Some(FactsUsed {
+            age: Duration::from_millis(1500),
+            stale: false,
+            partial: false,
+            followed: false,
+        }),
         revision: "r1".into(),
         valid_until: None,
         durations: Durations { total: Duration::from_micros(42), ..Durations::default() },
@@ -64,7 +69,7 @@ fn a_decision_is_one_json_line() {
         json!({"id": null, "time": "2026-01-01T00:00:00Z", "cluster": "prod-1", "sourceAddress": "10.1.2.3",
             "user": "alice", "groups": ["eng"], "groupCount": 1,
             "nonResourceAttributes": {"verb": "get", "path": "/metrics"}, "decision": "Deny", "cause": "policy",
-            "reason": "not now", "policies": ["freeze"], "facts": {"ageSeconds": 1.5, "stale": false, "partial": false},
+            "reason": "not now", "policies": ["freeze"], "facts": {"ageSeconds": 1.5, "stale": false, "partial": false, "followed": false},
             "revision": "r1", "durationMicros": {"total": 42, "facts": 0, "evaluate": 0}})
     );
 }

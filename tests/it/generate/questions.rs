@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 
 use bailiwick::model::{
     AccountState, Action, Circumstances, Decision, Facts, GroupMembership, GroupNames, NonResourceAction,
-    Outcome, Partial, Person, Request, Resolved, ResourceAction, SourceAddress, Subject,
+    Outcome, Partial, Person, Request, Resolved, ResourceAction, SourceAddress, Subject, UnreadableState,
+    Values,
 };
 use bailiwick::policy::Pattern;
 use jiff::{Timestamp, ToSpan};
@@ -12,7 +13,7 @@ use proptest::prelude::*;
 use proptest::sample::{select, subsequence};
 
 use crate::naive::{NaiveAccounts, NaiveSettings, OnAccount, OnUnreachable};
-use crate::scene::{HeldFacts, exempt_by_default, group_dn, group_id, nobody, person};
+use crate::scene::{HeldFacts, exempt_by_default, group_id, membership, nobody, person};
 
 /// The first is empty.
 pub(super) const USERS: &[&str] =
@@ -149,32 +150,33 @@ fn found(now: Timestamp) -> BoxedStrategy<Facts> {
     let ids = vec!["payments", "oncall", "risk", "staff", "twins", "twins-2"];
     let groups = (subsequence(ids, 0..=4), prop::collection::vec(prop::option::of(0_usize..4), 4)).prop_map(
         |(ids, vias)| -> Vec<GroupMembership> {
-            let membership = |(index, (id, via)): (usize, (&str, Option<usize>))| GroupMembership {
-                id: group_id(id),
-                dn: group_dn(id),
-                name: id.trim_end_matches("-2").to_owned(),
-                via: via.filter(|&via| via < index),
+            let membership = |(index, (id, via)): (usize, (&str, Option<usize>))| {
+                membership(id, via.filter(|&via| via < index))
             };
             ids.into_iter().zip(vias).enumerate().map(membership).collect()
         },
     );
     let department = prop_oneof![
-        1 => Just(Vec::new()),
-        3 => subsequence(vec!["payments", "risk", "sales"], 1..=2),
+        5 => Just(Vec::new()),
+        15 => subsequence(vec!["payments", "risk", "sales"], 1..=2),
+        1 => Just(vec!["unreadable"]),
     ];
     let attributes = (department, clearance_values()).prop_map(|(department, clearance)| {
         let department = department.into_iter().map(str::to_owned).collect::<Vec<_>>();
         let attributes = [("department", department), ("clearance", clearance)];
-        attributes
-            .into_iter()
-            .filter(|(_, values)| !values.is_empty())
-            .map(|(name, it)| (name.to_owned(), it))
-            .collect()
+        let read = |values: Vec<String>| {
+            if values == ["unreadable"] { Values::Unreadable } else { Values::Known(values) }
+        };
+        let held = attributes.into_iter().filter(|(_, values)| !values.is_empty());
+        held.map(|(name, values)| (name, read(values))).collect()
     });
     (groups, partial, attributes, account(now))
-        .prop_map(|(groups, partial, attributes, account)| {
-            let touched = groups.iter().map(|group| group.id.clone()).collect();
-            Facts { groups, partial, attributes, account, touched, ..person(&[]) }
+        .prop_map(|(groups, partial, attributes, account)| Facts {
+            groups,
+            partial,
+            attributes,
+            account,
+            ..person(&[])
         })
         .boxed()
 }
@@ -183,13 +185,14 @@ fn found(now: Timestamp) -> BoxedStrategy<Facts> {
 fn clearance_values() -> BoxedStrategy<Vec<String>> {
     let owned = |values: Vec<&str>| values.into_iter().map(str::to_owned).collect::<Vec<_>>();
     prop_oneof![
-        1 => Just(Vec::new()),
-        3 => select(&CLEARANCES[..4]).prop_map(|level| vec![level.to_owned()]),
-        3 => (select(&CLEARANCES[..4]), subsequence(&CLEARANCES[4..6], 1..=2)).prop_map(move |(level, mut rest)| {
+        2 => Just(Vec::new()),
+        6 => select(&CLEARANCES[..4]).prop_map(|level| vec![level.to_owned()]),
+        6 => (select(&CLEARANCES[..4]), subsequence(&CLEARANCES[4..6], 1..=2)).prop_map(move |(level, mut rest)| {
             rest.push(level);
             owned(rest)
         }),
-        2 => subsequence(CLEARANCES, 1..=3).prop_map(owned),
+        4 => subsequence(CLEARANCES, 1..=3).prop_map(owned),
+        1 => Just(vec!["unreadable".to_owned()]),
     ].boxed()
 }
 
@@ -200,13 +203,19 @@ pub(super) fn account(now: Timestamp) -> BoxedStrategy<AccountState> {
         let instant = select(vec![-86_400_i64, -1, 0, 1, 29, 30, 31, 300, 301, 86_400]);
         prop_oneof![2 => Just(None), 1 => instant.prop_map(move |offset| Some(now + offset.seconds()))]
     };
-    let any = (sometimes(), sometimes(), around(), around(), sometimes()).prop_map(
-        |(disabled, locked, locked_until, expires, password_expired)| AccountState {
+    let seldom = || prop::bool::weighted(0.05);
+    let unreadable =
+        (seldom(), seldom(), seldom(), seldom()).prop_map(|(disabled, locked, expires, password_expired)| {
+            UnreadableState { disabled, locked, expires, password_expired }
+        });
+    let any = (sometimes(), sometimes(), around(), around(), sometimes(), unreadable).prop_map(
+        |(disabled, locked, locked_until, expires, password_expired, unreadable)| AccountState {
             disabled,
             locked,
             locked_until,
             expires,
             password_expired,
+            unreadable,
         },
     );
     prop_oneof![6 => Just(AccountState::default()), 1 => any].boxed()

@@ -1,0 +1,79 @@
+//! What `/readyz` is made of.
+
+use std::sync::atomic::Ordering;
+
+use super::Authorizer;
+
+/// Whether one part of the service can do its work.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Check {
+    /// The part.
+    pub name: &'static str,
+    /// Whether it can; a check that cannot makes the service not ready only where `required`.
+    pub ok: bool,
+    /// Whether the service is not ready without it.
+    pub required: bool,
+    /// What is to be said of it, in one line.
+    pub detail: String,
+}
+
+impl Authorizer {
+    /// What `/readyz` is made of.
+    #[must_use]
+    pub fn checks(&self) -> Vec<Check> {
+        let last_error = self.store.last_error();
+        let names = self.names_known.load(Ordering::Acquire);
+        let unresolved = self.bound.load().unresolved();
+        let draining = self.draining.load(Ordering::Acquire);
+        let mut checks = vec![
+            Check {
+                name: "draining",
+                ok: !draining,
+                required: true,
+                detail: if draining { "the process is stopping".to_owned() } else { "serving".to_owned() },
+            },
+            Check {
+                name: "policies",
+                ok: last_error.is_none(),
+                required: false,
+                detail: match last_error {
+                    None => format!("revision {}", self.bound.load().set().revision()),
+                    Some(error) => {
+                        let first = error.lines().next().unwrap_or_default();
+                        format!(
+                            "the last load failed, revision {} is in force: {first}",
+                            self.bound.load().set().revision()
+                        )
+                    }
+                },
+            },
+        ];
+        if let Some(people) = &self.people {
+            checks.push(Check {
+                name: "group-names",
+                ok: names && unresolved == 0,
+                required: false,
+                detail: format!("{unresolved} group names in policies resolve to no one group"),
+            });
+            let feed = people.directory.feed();
+            if let Some(mechanism) = feed.mechanism {
+                let detail = match (feed.is_up, feed.is_complete) {
+                    (true, true) => format!("{mechanism}: changes are told at once"),
+                    (true, false) => {
+                        format!("{mechanism}: changes are told at once, but for what is deleted")
+                    }
+                    (false, _) => format!("{mechanism} is down: {}", feed.trouble),
+                };
+                checks.push(Check { name: "change-feed", ok: feed.is_up, required: false, detail });
+            }
+            let up = people.directory.is_up();
+            checks.push(Check {
+                name: "directory",
+                ok: up,
+                required: false,
+                detail: if up { "answers".to_owned() } else { "does not answer".to_owned() },
+            });
+        }
+        checks
+    }
+}

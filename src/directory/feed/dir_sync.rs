@@ -1,0 +1,285 @@
+//! Active Directory's changes since the last time, attribute by attribute (DirSync, MS-ADTS 3.1.1.3.4.1.3). Of a group's
+//! members only those come that were added or removed, so that nobody else is concerned.
+
+use std::time::Duration;
+
+use ldap3::Scope;
+use ldap3::controls::RawControl;
+
+use super::super::about::About;
+use super::super::ber;
+use super::super::dedicated::Streamed;
+use super::super::entry::Entry;
+use super::super::resolve::Search;
+use super::super::search::Query;
+use super::super::{LookupError, ResultCode};
+use super::Run;
+use super::change::{Change, EntryChange};
+use super::members::triggers;
+use super::polling::{Source, last_usn, sees_deleted};
+use super::scope::{Kind, gone};
+use crate::model::{EntityId, Trigger};
+
+/// The DirSync control.
+pub(super) const DIR_SYNC: &str = "1.2.840.113556.1.4.841";
+/// The control by which names come with the identities of what they name (MS-ADTS 3.1.1.3.4.1.5).
+const EXTENDED_DN: &str = "1.2.840.113556.1.4.529";
+/// Only what we may read anyway: for accounts without the right to replicate changes.
+const OBJECT_SECURITY: u32 = 0x1;
+/// Of a linked attribute only the values that were added or removed.
+const INCREMENTAL_VALUES: u32 = 0x8000_0000;
+/// The largest answer that we ask for, in bytes.
+const MAX_BYTES: u32 = 8 << 20;
+/// More answers than this to one question are none.
+const MAX_ANSWERS: usize = 10_000;
+/// The longest that one answer may take.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// What is asked for: only changes of these are told. `name` is what changes with a rename; computed attributes make the
+/// server refuse.
+const ATTRIBUTES: [&str; 13] = [
+    "objectClass",
+    "objectGUID",
+    "objectSid",
+    "sAMAccountName",
+    "userPrincipalName",
+    "userAccountControl",
+    "accountExpires",
+    "lockoutTime",
+    "pwdLastSet",
+    "primaryGroupID",
+    "member",
+    "name",
+    "isDeleted",
+];
+/// What comes with every object.
+const UNCHANGED: [&str; 2] = ["objectguid", "instancetype"];
+
+/// The place in the stream of changes.
+#[derive(Debug, Default)]
+pub(super) struct DirSync {
+    service: Option<String>,
+    cookie: Vec<u8>,
+    last_usn: u64,
+    flags: u32,
+    is_complete: bool,
+}
+
+/// One answer.
+struct Answer {
+    entries: Vec<Entry>,
+    cookie: Vec<u8>,
+    has_more: bool,
+}
+
+impl DirSync {
+    /// Whether its place means something to this server. Cookies can be used with others, but these may lag behind.
+    pub(super) fn fits(&self, about: &About) -> bool {
+        self.cookie.is_empty() || (self.service.is_some() && self.service == about.service)
+    }
+
+    async fn ask(&self, run: &Run, filter: &str) -> Result<Answer, LookupError> {
+        let value =
+            vec![ber::integer(self.flags), ber::integer(MAX_BYTES), ber::octets(self.cookie.as_slice())];
+        let control =
+            |ctype: &str, crit, value| RawControl { ctype: ctype.to_owned(), crit, val: Some(value) };
+        let controls = vec![
+            control(DIR_SYNC, true, ber::encoded(ber::sequence(value))),
+            control(EXTENDED_DN, false, ber::encoded(ber::sequence(vec![ber::integer(1)]))),
+        ];
+        let configured = run.feed.resolver.attribute_names();
+        let attributes: Vec<&str> = ATTRIBUTES.into_iter().chain(configured).collect();
+        let stream = run.link.stream(&run.scope.context, Scope::Subtree, filter, &attributes, controls);
+        let mut stream = stream.await?;
+        let mut entries = Vec::new();
+        loop {
+            match stream.next().await?.ok_or(LookupError::Lost)? {
+                Streamed::Entry { entry, .. } => entries.push(entry?),
+                Streamed::Intermediate { .. } => {}
+                Streamed::End { code: ResultCode(0), controls } => {
+                    let (cookie, has_more) = cookie(&controls)?;
+                    return Ok(Answer { entries, cookie, has_more });
+                }
+                Streamed::End { code, .. } => return Err(LookupError::Refused(code)),
+            }
+        }
+    }
+
+    /// The first cookie, by asking for what nothing is: all of the content is not what we want.
+    async fn begin(&mut self, run: &Run) -> Result<(), LookupError> {
+        const NOTHING: &str = "(cn=bailiwick-looks-for-nothing)";
+        self.flags = INCREMENTAL_VALUES;
+        let mut answer = self.ask(run, NOTHING).await;
+        if answer.as_ref().err() == Some(&LookupError::Refused(ResultCode::INSUFFICIENT_ACCESS)) {
+            self.flags |= OBJECT_SECURITY;
+            answer = self.ask(run, NOTHING).await;
+        }
+        let mut answer = answer?;
+        for _ in 0..MAX_ANSWERS {
+            self.cookie = answer.cookie;
+            if !answer.has_more {
+                self.service.clone_from(&run.link.about().service);
+                self.is_complete = sees_deleted(&run.search(), &run.scope.context).await?;
+                return Ok(());
+            }
+            answer = self.ask(run, NOTHING).await?;
+        }
+        self.cookie.clear();
+        Err(LookupError::Protocol("DirSync does not come to an end"))
+    }
+}
+
+impl Source for DirSync {
+    const WORD: &'static str = "dirsync";
+
+    async fn poll(&mut self, run: &mut Run) -> Result<bool, LookupError> {
+        let last = last_usn(&run.search()).await?;
+        if last < self.last_usn {
+            // It was put back to an older state, of which our cookie knows nothing.
+            *self = Self::default();
+            run.tell(Change::Interrupted);
+            return Err(LookupError::Protocol("the server's update sequence numbers went back"));
+        }
+        self.last_usn = last;
+        if self.cookie.is_empty() {
+            let begun = tokio::time::timeout(PATIENCE, self.begin(run)).await;
+            begun.map_err(|_| LookupError::TimedOut)??;
+            return Ok(self.is_complete);
+        }
+        for _ in 0..MAX_ANSWERS {
+            let asking = tokio::time::timeout(PATIENCE, self.ask(run, "(objectClass=*)")).await;
+            let answer = match asking.map_err(|_| LookupError::TimedOut)? {
+                Ok(answer) => answer,
+                Err(error) => {
+                    if error.is_of_one_question() {
+                        // The cookie may be what it cannot use.
+                        *self = Self::default();
+                        run.tell(Change::Interrupted);
+                    }
+                    return Err(error);
+                }
+            };
+            for entry in &answer.entries {
+                tell(run, entry).await?;
+            }
+            self.cookie = answer.cookie;
+            if !answer.has_more {
+                return Ok(self.is_complete);
+            }
+        }
+        Err(LookupError::Protocol("DirSync does not come to an end"))
+    }
+}
+
+/// Tells of one object's changes.
+async fn tell(run: &mut Run, entry: &Entry) -> Result<(), LookupError> {
+    let id = entry.id()?;
+    if entry.first("isdeleted").ok().flatten() == Some("TRUE") || entry.dn.is_remnant() {
+        run.entry(gone(id), None);
+        return Ok(());
+    }
+    let mut concerned = Vec::new();
+    let mut has_whole_list = false;
+    for (options, values) in entry.parts("member") {
+        let is_delta = options.iter().any(|option| option == "range=1-1" || option == "range=0-0");
+        has_whole_list |= !is_delta;
+        for value in values {
+            match std::str::from_utf8(value) {
+                Ok(value) => concerned.extend(member(value, run)),
+                Err(_) => has_whole_list = true,
+            }
+        }
+    }
+    let of_itself = |name: &&str| !UNCHANGED.contains(name) && *name != "member";
+    let is_itself_changed = entry.names().any(|name| of_itself(&name)) || has_whole_list;
+    let triggers = [Trigger::entity(&id)].into_iter().filter(|_| is_itself_changed).chain(concerned);
+    let mut triggers: Vec<Trigger> = triggers.collect();
+    for attribute in &run.wording.user_names {
+        triggers.extend(entry.texts(attribute).unwrap_or_default().into_iter().map(Trigger::named));
+    }
+    if entry.mentions("name") && !entry.mentions("objectclass") && is_container(run, &id).await? {
+        // With it whatever stands below it was renamed.
+        run.tell(Change::Anything);
+    }
+    // What is called `cn` is told as `name`.
+    let group_name = if run.wording.group_name == "cn" { "name" } else { run.wording.group_name.as_str() };
+    let group_names = entry
+        .mentions(group_name)
+        .then(|| entry.texts(group_name).unwrap_or_default().into_iter().map(str::to_owned).collect());
+    let change = EntryChange { id, triggers, group_names, is_gone: false };
+    run.entry(change, has_whole_list.then_some(entry.dn.as_str()));
+    Ok(())
+}
+
+/// By what a member is recognised: `<GUID=...>;<SID=...>;CN=...`, or its name alone.
+fn member(value: &str, run: &Run) -> Vec<Trigger> {
+    let mut found = Vec::new();
+    let mut rest = value;
+    while let Some((part, after)) = rest.strip_prefix('<').and_then(|rest| rest.split_once(">;")) {
+        if let Some(guid) = part.strip_prefix("GUID=") {
+            found.push(Trigger::entity(&EntityId::new(guid)));
+        }
+        rest = after;
+    }
+    found.extend(triggers(rest, run.feed.resolver.table()));
+    found
+}
+
+async fn is_container(run: &Run, id: &EntityId) -> Result<bool, LookupError> {
+    let query = Query {
+        attributes: vec!["objectClass".to_owned()],
+        limit: 1,
+        ..Query::new(format!("<GUID={}>", id.as_str()), Scope::Base)
+    };
+    match run.search().search(query).await {
+        Ok(found) => Ok(found.entries.first().is_none_or(|entry| Kind::of(entry) == Kind::Container)),
+        Err(error) if error.is_of_one_question() => Ok(true),
+        Err(error) => Err(error),
+    }
+}
+
+/// The cookie of a result, and whether there is more: `SEQUENCE { MoreResults, unused, CookieServer }`.
+fn cookie(controls: &[RawControl]) -> Result<(Vec<u8>, bool), LookupError> {
+    const MALFORMED: LookupError = LookupError::Protocol("a malformed DirSync result");
+    let control = controls.iter().find(|control| control.ctype == DIR_SYNC).ok_or(MALFORMED)?;
+    let value = control.val.as_deref().ok_or(MALFORMED)?;
+    let mut parts = ber::inside(value, ber::SEQUENCE).ok_or(MALFORMED)?;
+    match (parts.next(), parts.next(), parts.next()) {
+        (Some((ber::INTEGER, more)), Some(_), Some((ber::OCTET_STRING, cookie))) if !cookie.is_empty() => {
+            Ok((cookie.to_vec(), ber::number(more).ok_or(MALFORMED)? != 0))
+        }
+        _ => Err(MALFORMED),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn the_cookie_of_a_result_is_read_and_nothing_is_taken_for_one() {
+        let control =
+            |value: &[u8]| RawControl { ctype: DIR_SYNC.to_owned(), crit: false, val: Some(value.to_vec()) };
+        assert_eq!(
+            cookie(&[control(b"\x30\x09\x02\x01\x01\x02\x01\x00\x04\x01c")]),
+            Ok((b"c".to_vec(), true))
+        );
+        assert_eq!(
+            cookie(&[control(b"\x30\x09\x02\x01\x00\x02\x01\x00\x04\x01c")]),
+            Ok((b"c".to_vec(), false))
+        );
+        for bad in [&b""[..], b"\x30\x00", b"\x30\x08\x02\x01\x00\x02\x01\x00\x04\x00", b"\x04\x01x"] {
+            assert!(cookie(&[control(bad)]).is_err(), "{bad:?}");
+        }
+        assert!(cookie(&[]).is_err());
+    }
+
+    proptest! {
+        #[test]
+        fn no_bytes_make_it_panic(bytes in prop::collection::vec(any::<u8>(), 0..64)) {
+            let _ = cookie(&[RawControl { ctype: DIR_SYNC.to_owned(), crit: false, val: Some(bytes) }]);
+        }
+    }
+}

@@ -1,0 +1,226 @@
+//! The messages of LDAP Content Synchronization (RFC 4533), as far as a follower needs them. Control values are decoded here
+//! and not by `ldap3`, which recurses over them and panics on bad ones.
+
+use ldap3::controls::RawControl;
+
+use super::super::LookupError;
+use super::super::ber::{self, Elements};
+use crate::model::EntityId;
+
+/// The Sync Request control (RFC 4533, 2.2).
+pub(in super::super) const SYNC_REQUEST: &str = "1.3.6.1.4.1.4203.1.9.1.1";
+/// The Sync State control (2.3).
+const SYNC_STATE: &str = "1.3.6.1.4.1.4203.1.9.1.2";
+/// The Sync Done control (2.4).
+const SYNC_DONE: &str = "1.3.6.1.4.1.4203.1.9.1.3";
+/// The Sync Info message (2.5).
+const SYNC_INFO: &str = "1.3.6.1.4.1.4203.1.9.1.4";
+/// `e-syncRefreshRequired` (2.7): what we know is too old to be brought up to date.
+pub(super) const REFRESH_REQUIRED: u32 = 4096;
+
+const MALFORMED: LookupError = LookupError::Protocol("a malformed synchronization message");
+
+/// What an entry of a synchronization says of itself.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct State {
+    pub(super) kind: StateKind,
+    pub(super) id: EntityId,
+    pub(super) cookie: Option<Vec<u8>>,
+}
+
+/// `syncStateValue.state`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum StateKind {
+    Present,
+    Add,
+    Modify,
+    Delete,
+}
+
+/// A Sync Info message.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Info {
+    NewCookie(Vec<u8>),
+    /// The end of a phase that named what was deleted.
+    RefreshDelete {
+        cookie: Option<Vec<u8>>,
+        done: bool,
+    },
+    /// The end of a phase that named what is still there: what was deleted is not told.
+    RefreshPresent {
+        cookie: Option<Vec<u8>>,
+        done: bool,
+    },
+    /// Entries that are gone (`deleted`), or that are still there.
+    IdSet {
+        cookie: Option<Vec<u8>>,
+        deleted: bool,
+        ids: Vec<EntityId>,
+    },
+}
+
+/// The control that asks to be told of every change from now on (mode `refreshAndPersist`), beginning after this cookie.
+pub(super) fn request(cookie: &[u8]) -> RawControl {
+    let value = ber::sequence(vec![ber::enumerated(3), ber::octets(cookie), ber::boolean(false)]);
+    RawControl { ctype: SYNC_REQUEST.to_owned(), crit: true, val: Some(ber::encoded(value)) }
+}
+
+impl State {
+    /// Reads the control of an entry; `None` where it has none.
+    pub(super) fn read(controls: &[RawControl]) -> Result<Option<Self>, LookupError> {
+        let Some(control) = controls.iter().find(|control| control.ctype == SYNC_STATE) else {
+            return Ok(None);
+        };
+        let value = control.val.as_deref().ok_or(MALFORMED)?;
+        let mut parts = ber::inside(value, ber::SEQUENCE).ok_or(MALFORMED)?;
+        let kind = match parts.next() {
+            Some((ber::ENUMERATED, [0])) => StateKind::Present,
+            Some((ber::ENUMERATED, [1])) => StateKind::Add,
+            Some((ber::ENUMERATED, [2])) => StateKind::Modify,
+            Some((ber::ENUMERATED, [3])) => StateKind::Delete,
+            _ => return Err(MALFORMED),
+        };
+        let id = match parts.next() {
+            Some((ber::OCTET_STRING, uuid)) => uuid_id(uuid)?,
+            _ => return Err(MALFORMED),
+        };
+        let cookie = match parts.next() {
+            Some((ber::OCTET_STRING, cookie)) => Some(cookie.to_vec()),
+            _ => None,
+        };
+        Ok(Some(Self { kind, id, cookie }))
+    }
+}
+
+impl Info {
+    /// Reads an intermediate response; `None` where it is another.
+    pub(super) fn read(name: Option<&str>, value: Option<&[u8]>) -> Result<Option<Self>, LookupError> {
+        if name != Some(SYNC_INFO) {
+            return Ok(None);
+        }
+        let mut outer = Elements::of(value.ok_or(MALFORMED)?);
+        let (tag, content) = outer.next().ok_or(MALFORMED)?;
+        // newcookie [0], refreshDelete [1], refreshPresent [2], syncIdSet [3]
+        match tag {
+            0x80 => Ok(Some(Self::NewCookie(content.to_vec()))),
+            0xa1 => {
+                let (cookie, done, _) = refresh(content, true);
+                Ok(Some(Self::RefreshDelete { cookie, done }))
+            }
+            0xa2 => {
+                let (cookie, done, _) = refresh(content, true);
+                Ok(Some(Self::RefreshPresent { cookie, done }))
+            }
+            0xa3 => {
+                let (cookie, deleted, mut rest) = refresh(content, false);
+                let (ber::SET, ids) = rest.next().ok_or(MALFORMED)? else { return Err(MALFORMED) };
+                let ids = Elements::of(ids).map(|(_, uuid)| uuid_id(uuid)).collect::<Result<_, _>>()?;
+                Ok(Some(Self::IdSet { cookie, deleted, ids }))
+            }
+            _ => Err(MALFORMED),
+        }
+    }
+}
+
+/// The cookie of the Sync Done control of a result.
+pub(super) fn done_cookie(controls: &[RawControl]) -> Option<Vec<u8>> {
+    let control = controls.iter().find(|control| control.ctype == SYNC_DONE)?;
+    match ber::inside(control.val.as_deref()?, ber::SEQUENCE)?.next() {
+        Some((ber::OCTET_STRING, cookie)) => Some(cookie.to_vec()),
+        _ => None,
+    }
+}
+
+/// `[cookie] [boolean]` at the start of a sequence's content, with what follows.
+fn refresh(content: &[u8], default: bool) -> (Option<Vec<u8>>, bool, std::iter::Peekable<Elements<'_>>) {
+    let mut parts = Elements::of(content).peekable();
+    let cookie = parts.next_if(|(tag, _)| *tag == ber::OCTET_STRING).map(|(_, cookie)| cookie.to_vec());
+    let boolean = parts.next_if(|(tag, _)| *tag == ber::BOOLEAN).map(|(_, octets)| octets != [0]);
+    (cookie, boolean.unwrap_or(default), parts)
+}
+
+/// The identity of the entry with this `entryUUID` (RFC 4530), as [`Entry::id`](super::super::entry::Entry::id) has it.
+fn uuid_id(octets: &[u8]) -> Result<EntityId, LookupError> {
+    let &[a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p] = octets else { return Err(MALFORMED) };
+    let hex = |octets: &[u8]| octets.iter().map(|octet| format!("{octet:02x}")).collect::<String>();
+    Ok(EntityId::new(&format!(
+        "{}-{}-{}-{}-{}",
+        hex(&[a, b, c, d]),
+        hex(&[e, f]),
+        hex(&[g, h]),
+        hex(&[i, j]),
+        hex(&[k, l, m, n, o, p]),
+    )))
+}
+
+/// The change sequence numbers of a cookie of OpenLDAP's: `rid=000,sid=001,csn=...;...` (slapd's `syncprov`).
+pub(super) fn csns(cookie: &[u8]) -> Vec<String> {
+    let text = String::from_utf8_lossy(cookie);
+    let csn = text.split(',').find_map(|part| part.trim().strip_prefix("csn="));
+    csn.map(|csns| csns.split(';').map(str::to_owned).collect()).unwrap_or_default()
+}
+
+/// The cookie that stands for these change sequence numbers.
+pub(super) fn cookie_of(csns: &[String]) -> Vec<u8> {
+    format!("rid=000,csn={}", csns.join(";")).into_bytes()
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn control(ctype: &str, value: &[u8]) -> RawControl {
+        RawControl { ctype: ctype.to_owned(), crit: false, val: Some(value.to_vec()) }
+    }
+
+    const UUID: [u8; 16] = [0x0a, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 0xff];
+    const ID: &str = "0a010203-0405-0607-0809-0a0b0c0d0eff";
+
+    #[test]
+    fn the_state_of_an_entry_is_read() {
+        let value = [&b"\x30\x1a\x0a\x01\x03\x04\x10"[..], &UUID, b"\x04\x03rid"].concat();
+        let state = State::read(&[control("1.2.3", b""), control(SYNC_STATE, &value)]).unwrap().unwrap();
+        let expected =
+            State { kind: StateKind::Delete, id: EntityId::new(ID), cookie: Some(b"rid".to_vec()) };
+        assert_eq!(state, expected);
+        assert_eq!(State::read(&[]), Ok(None));
+        for bad in [&b""[..], b"\x30\x03\x0a\x01\x07", b"\x30\x06\x0a\x01\x01\x04\x01x", b"\x04\x00"] {
+            assert!(State::read(&[control(SYNC_STATE, bad)]).is_err(), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn every_kind_of_information_is_read() {
+        let read = |value: &[u8]| Info::read(Some(SYNC_INFO), Some(value));
+        assert_eq!(read(b"\x80\x01c"), Ok(Some(Info::NewCookie(b"c".to_vec()))));
+        assert_eq!(read(b"\xa1\x00"), Ok(Some(Info::RefreshDelete { cookie: None, done: true })));
+        let not_done = Info::RefreshPresent { cookie: Some(b"c".to_vec()), done: false };
+        assert_eq!(read(b"\xa2\x06\x04\x01c\x01\x01\x00"), Ok(Some(not_done)));
+        let set = [&b"\xa3\x17\x01\x01\xff\x31\x12\x04\x10"[..], &UUID].concat();
+        let ids = vec![EntityId::new(ID)];
+        assert_eq!(read(&set), Ok(Some(Info::IdSet { cookie: None, deleted: true, ids })));
+        assert_eq!(Info::read(Some("1.2.3"), Some(b"x")), Ok(None));
+        assert!(read(b"\xa3\x00").is_err() && read(b"\x85\x00").is_err());
+    }
+
+    #[test]
+    fn cookies_of_one_and_of_several_servers_are_understood() {
+        let one = "20261126144958.000000Z#000000#000#000000";
+        let two = "20261126144959.000000Z#000000#001#000000";
+        assert_eq!(csns(format!("rid=000,csn={one}").as_bytes()), [one]);
+        assert_eq!(csns(format!("rid=001,sid=002,csn={one};{two}").as_bytes()), [one, two]);
+        assert_eq!(csns(&cookie_of(&[one.to_owned(), two.to_owned()])), [one, two]);
+        assert!(csns(b"\xff").is_empty());
+    }
+
+    proptest! {
+        #[test]
+        fn no_bytes_make_it_panic(bytes in prop::collection::vec(any::<u8>(), 0..64)) {
+            let _ = State::read(&[control(SYNC_STATE, &bytes)]);
+            let _ = Info::read(Some(SYNC_INFO), Some(&bytes));
+            let _ = done_cookie(&[control(SYNC_DONE, &bytes)]);
+        }
+    }
+}

@@ -1,0 +1,258 @@
+//! OpenLDAP's pushed changes (RFC 4533, `refreshAndPersist`).
+//!
+//! The place in the stream of changes is the set of change sequence numbers (`contextCSN`, one for each server that writes).
+//! The first time it is read from the suffix, so that no content has to be transferred; later it is where the feed stopped.
+//! The protocol has no sign of life: every few seconds the server's own numbers are compared with what was told.
+
+use std::time::{Duration, Instant};
+
+use ldap3::Scope;
+use tokio::time::MissedTickBehavior;
+
+use super::super::dedicated::{Stream, Streamed};
+use super::super::resolve::Search;
+use super::super::search::Query;
+use super::super::{LookupError, ResultCode};
+use super::change::Change;
+use super::scope::{Kind, changed, gone};
+use super::sync::{Info, REFRESH_REQUIRED, State, StateKind, cookie_of, csns, done_cookie, request};
+use super::{OnLink, Run};
+
+/// How often the server is asked whether there is anything that was not told.
+const CHECK_INTERVAL: Duration = Duration::from_secs(3);
+/// How often it is asked while it is ahead of what was told.
+const RECHECK_INTERVAL: Duration = Duration::from_millis(200);
+/// For how long it may be ahead: a change takes a moment from being written to being told.
+const BEHIND: Duration = Duration::from_secs(2);
+/// The longest that bringing us up to date may take.
+const REFRESH: Duration = Duration::from_secs(120);
+/// More changes than this that were not told are not looked at one by one.
+const MAX_MISSED: usize = 1_000;
+
+const CONTEXT_CSN: &str = "contextCSN";
+const ENDED: LookupError = LookupError::Protocol("the server ended the synchronization");
+
+/// The place in the stream of changes: a change sequence number for each server that writes.
+#[derive(Debug, Default)]
+pub(super) struct SyncRepl {
+    csns: Vec<String>,
+}
+
+/// What is going on besides the stream.
+struct Watching {
+    /// When the search was sent: from then on everything is told.
+    since: Instant,
+    /// Since when the server is ahead of what was told.
+    behind: Option<Instant>,
+    is_live: bool,
+    /// Whether what was deleted meanwhile was not told.
+    has_gap: bool,
+}
+
+impl SyncRepl {
+    /// Follows until something breaks.
+    pub(super) async fn run(&mut self, run: &mut Run) -> Result<std::convert::Infallible, LookupError> {
+        if self.csns.is_empty() {
+            self.csns = context_csns(run.search(), &run.scope.context).await?;
+            if self.csns.is_empty() {
+                return Err(LookupError::Protocol(
+                    "the server shows no contextCSN: syncprov is not there or not readable",
+                ));
+            }
+        }
+        let mut watching = Watching { since: Instant::now(), behind: None, is_live: false, has_gap: false };
+        let mut stream = self.begin(run).await?;
+        let mut check = tokio::time::interval(CHECK_INTERVAL);
+        check.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let refreshed = tokio::time::sleep(REFRESH);
+        tokio::pin!(refreshed);
+        loop {
+            tokio::select! {
+                next = stream.next() => {
+                    let next = next?.ok_or(ENDED)?;
+                    self.take(next, run, &mut watching)?;
+                }
+                () = run.members.tend() => {}
+                _ = check.tick(), if watching.is_live => {
+                    let asked = Instant::now();
+                    let (link, context) = (run.link.clone(), run.scope.context.clone());
+                    let search = OnLink { link: &link, patience: run.feed.settings.operation };
+                    let asking = context_csns(search, &context);
+                    tokio::pin!(asking);
+                    // The stream is read meanwhile: an answer must not wait behind what nobody takes.
+                    let theirs = loop {
+                        tokio::select! {
+                            theirs = &mut asking => break theirs?,
+                            next = stream.next() => {
+                                let next = next?.ok_or(ENDED)?;
+                                self.take(next, run, &mut watching)?;
+                            }
+                        }
+                    };
+                    if self.covers(&theirs) {
+                        watching.behind = None;
+                        run.confirm(watching.since, asked);
+                    } else if watching.behind.get_or_insert(asked).elapsed() >= BEHIND {
+                        watching.behind = None;
+                        self.catch_up(run, &theirs).await?;
+                    } else {
+                        check.reset_after(RECHECK_INTERVAL);
+                    }
+                }
+                () = &mut refreshed, if !watching.is_live => {
+                    return Err(LookupError::Protocol("the server did not bring us up to date"));
+                }
+            }
+        }
+    }
+
+    async fn begin(&self, run: &Run) -> Result<Stream, LookupError> {
+        let mut attributes = vec!["objectClass", run.wording.group_name.as_str()];
+        attributes.extend(run.wording.user_names.iter().map(String::as_str));
+        let control = request(&cookie_of(&self.csns));
+        let base = run.scope.base.as_str();
+        run.link.stream(base, Scope::Subtree, "(objectClass=*)", &attributes, vec![control]).await
+    }
+
+    /// Takes what the stream brought.
+    fn take(&mut self, what: Streamed, run: &mut Run, watching: &mut Watching) -> Result<(), LookupError> {
+        match what {
+            Streamed::Entry { name, entry, controls } => {
+                let Some(state) = State::read(&controls)? else { return Ok(()) };
+                match (state.kind, entry) {
+                    (StateKind::Present, _) => watching.has_gap = true,
+                    (StateKind::Delete, _) => run.entry(gone(state.id), None),
+                    (StateKind::Add | StateKind::Modify, Ok(entry)) => {
+                        let kind = Kind::of(&entry);
+                        // While we are brought up to date, whatever changed is told of as added.
+                        if kind == Kind::Container && (state.kind == StateKind::Modify || !watching.is_live) {
+                            // It may have been renamed, and with it whatever stands below it.
+                            run.tell(Change::Anything);
+                        }
+                        let change = changed(state.id, &entry, kind, &run.wording);
+                        run.entry(change, kind.may_be_group().then_some(name.as_str()));
+                    }
+                    (StateKind::Add | StateKind::Modify, Err(error)) => {
+                        tracing::warn!(%error, "a changed entry cannot be read");
+                        run.entry(gone(state.id), None);
+                        run.tell(Change::Anything);
+                    }
+                }
+                self.advance(state.cookie);
+            }
+            Streamed::Intermediate { name, value, .. } => {
+                match Info::read(name.as_deref(), value.as_deref())? {
+                    None => {}
+                    Some(Info::NewCookie(cookie)) => self.advance(Some(cookie)),
+                    Some(Info::RefreshDelete { cookie, done }) => {
+                        self.advance(cookie);
+                        self.refreshed(done, run, watching);
+                    }
+                    Some(Info::RefreshPresent { cookie, done }) => {
+                        watching.has_gap = true;
+                        self.advance(cookie);
+                        self.refreshed(done, run, watching);
+                    }
+                    Some(Info::IdSet { cookie, deleted, ids }) => {
+                        self.advance(cookie);
+                        if deleted {
+                            ids.into_iter().for_each(|id| run.entry(gone(id), None));
+                        } else {
+                            watching.has_gap = true;
+                        }
+                    }
+                }
+            }
+            Streamed::End { code: ResultCode(REFRESH_REQUIRED), .. } => {
+                // From now on, as if for the first time.
+                self.csns.clear();
+                run.tell(Change::Interrupted);
+                return Err(ENDED);
+            }
+            Streamed::End { code, controls } => {
+                self.advance(done_cookie(&controls));
+                return Err(if code == ResultCode(0) { ENDED } else { LookupError::Refused(code) });
+            }
+        }
+        Ok(())
+    }
+
+    /// The server has told everything up to now.
+    fn refreshed(&self, done: bool, run: &Run, watching: &mut Watching) {
+        if !done || watching.is_live {
+            return;
+        }
+        watching.is_live = true;
+        if watching.has_gap {
+            run.tell(Change::Interrupted);
+        }
+        run.up("syncrepl", true);
+        run.confirm(watching.since, watching.since);
+    }
+
+    /// Takes over where the stream stands.
+    fn advance(&mut self, cookie: Option<Vec<u8>>) {
+        for csn in cookie.iter().flat_map(|cookie| csns(cookie)) {
+            match self.csns.iter_mut().find(|known| server_of(known) == server_of(&csn)) {
+                Some(known) if *known < csn => *known = csn,
+                Some(_) => {}
+                None => self.csns.push(csn),
+            }
+        }
+    }
+
+    /// Whether nothing was written that was not told.
+    fn covers(&self, theirs: &[String]) -> bool {
+        theirs
+            .iter()
+            .all(|csn| self.csns.iter().any(|known| server_of(known) == server_of(csn) && known >= csn))
+    }
+
+    /// Looks for what was written and not told. There is nothing where it was written outside of what is followed, or where we
+    /// may not see it. Otherwise the stream is broken, and is begun again where it stopped.
+    async fn catch_up(&mut self, run: &mut Run, theirs: &[String]) -> Result<(), LookupError> {
+        let clauses: String = theirs
+            .iter()
+            .filter_map(|csn| {
+                let known = self.csns.iter().find(|known| server_of(known) == server_of(csn))?;
+                (known < csn).then(|| format!("(&(entryCSN>={known})(!(entryCSN={known})))"))
+            })
+            .collect();
+        let is_new_server =
+            theirs.iter().any(|csn| self.csns.iter().all(|known| server_of(known) != server_of(csn)));
+        if is_new_server {
+            return Err(LookupError::Protocol("a server writes that was not known before"));
+        }
+        let query = Query {
+            filter: format!("(|{clauses})"),
+            attributes: vec!["1.1".to_owned()],
+            limit: MAX_MISSED,
+            ..Query::new(run.scope.base.as_str().to_owned(), Scope::Subtree)
+        };
+        let found = run.search().search(query).await?;
+        if found.entries.is_empty() && found.cut.is_none() {
+            for csn in theirs {
+                self.advance(Some(cookie_of(std::slice::from_ref(csn))));
+            }
+            return Ok(());
+        }
+        Err(LookupError::Protocol("the server did not tell of changes that it has"))
+    }
+}
+
+/// The server that wrote a change: the third part of its number (`time#count#server#modification`).
+fn server_of(csn: &str) -> &str {
+    csn.split('#').nth(2).unwrap_or_default()
+}
+
+/// The numbers of the last changes that the server has.
+async fn context_csns(directory: impl Search, context: &str) -> Result<Vec<String>, LookupError> {
+    let query = Query {
+        attributes: vec![CONTEXT_CSN.to_owned()],
+        limit: 1,
+        ..Query::new(context.to_owned(), Scope::Base)
+    };
+    let found = directory.search(query).await?;
+    let Some(entry) = found.entries.first() else { return Ok(Vec::new()) };
+    Ok(entry.texts("contextcsn")?.into_iter().map(str::to_owned).collect())
+}

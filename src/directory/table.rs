@@ -1,0 +1,87 @@
+//! The groups that were read, so that all who are in one share it, and so that a group is known by its name.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+
+use crate::model::{EntityId, Group, Trigger};
+
+/// How many groups there may be before those that nobody is in any more are looked for.
+const MIN_GROUPS: usize = 1_024;
+
+/// The groups that somebody's facts hold.
+#[derive(Debug, Default)]
+pub(super) struct GroupTable {
+    inner: Mutex<Inner>,
+}
+
+#[derive(Debug, Default)]
+struct Inner {
+    by_id: HashMap<EntityId, Weak<Group>>,
+    by_dn: HashMap<Trigger, Weak<Group>>,
+    sweep_at: usize,
+}
+
+impl GroupTable {
+    /// The one instance of this group.
+    pub(super) fn share(&self, group: Group) -> Arc<Group> {
+        let mut inner = self.inner();
+        if let Some(known) = inner.by_id.get(&group.id).and_then(Weak::upgrade)
+            && *known == group
+            && known.dn.as_ref().map(|dn| dn.as_str()) == group.dn.as_ref().map(|dn| dn.as_str())
+        {
+            return known;
+        }
+        if inner.by_id.len() >= inner.sweep_at {
+            inner.sweep();
+        }
+        let group = Arc::new(group);
+        inner.by_id.insert(group.id.clone(), Arc::downgrade(&group));
+        if let Some(dn) = &group.dn {
+            inner.by_dn.insert(Trigger::listed(dn.normal()), Arc::downgrade(&group));
+        }
+        group
+    }
+
+    /// The group that is listed so as a member of others, if somebody's facts hold it.
+    pub(super) fn listed(&self, member: Trigger) -> Option<Arc<Group>> {
+        self.inner().by_dn.get(&member).and_then(Weak::upgrade)
+    }
+
+    fn inner(&self) -> MutexGuard<'_, Inner> {
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Inner {
+    fn sweep(&mut self) {
+        self.by_id.retain(|_, group| group.strong_count() > 0);
+        self.by_dn.retain(|_, group| group.strong_count() > 0);
+        self.sweep_at = self.by_id.len().saturating_mul(2).max(MIN_GROUPS);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::Dn;
+
+    fn group(id: &str, dn: &str) -> Group {
+        Group { id: EntityId::new(id), sid: None, dn: Some(Dn::parse(dn).unwrap()), name: "g".into() }
+    }
+
+    #[test]
+    fn a_group_is_one_until_it_is_renamed_and_forgotten_when_nobody_is_in_it() {
+        let table = GroupTable::default();
+        let first = table.share(group("1", "cn=a"));
+        assert!(Arc::ptr_eq(&first, &table.share(group("1", "cn=a"))));
+        let renamed = table.share(group("1", "cn=b"));
+        assert!(!Arc::ptr_eq(&first, &renamed));
+        assert_eq!(table.listed(Trigger::listed("cn=b")), Some(renamed));
+        drop(first);
+        assert_eq!(table.listed(Trigger::listed("cn=a")), None);
+        for number in 0..3 * MIN_GROUPS {
+            table.share(group(&number.to_string(), &format!("cn={number}")));
+        }
+        assert!(table.inner().by_id.len() <= MIN_GROUPS + 1);
+    }
+}
