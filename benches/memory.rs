@@ -26,9 +26,7 @@ use std::time::{Duration, Instant};
 
 use bailiwick::cache::{FactsCache, Lookup, Settings};
 use bailiwick::eval::Prepared;
-use bailiwick::model::{
-    Attributes, Dn, EntityId, Facts, Group, GroupMembership, Person, Trigger, Values,
-};
+use bailiwick::model::{Attributes, Dn, EntityId, Facts, Group, GroupMembership, Person, Trigger, Values};
 use bailiwick::telemetry::Metrics;
 use jiff::Timestamp;
 
@@ -53,13 +51,16 @@ fn main() {
     let cache: FactsCache<Prepared> = FactsCache::new(settings, &metrics, runtime.handle().clone());
     let mut random = SplitMix64::new(7);
     let mut groups: HashMap<String, Arc<Group>> = HashMap::new();
+    let values = ("internal", "engineering");
+    let values = (vec![values.0.to_owned()].into(), vec![values.1.to_owned()].into());
     let names: Vec<String> = world.group_names.names.keys().cloned().collect();
     runtime.block_on(async {
         for number in 0..subjects {
-            let facts = facts(number, &names, &mut groups, &mut random);
+            let facts = facts(number, &names, &mut groups, &mut random, &values);
             let user = format!("user-{number}@corp.example.com");
             let load = || move |_| std::future::ready(Ok::<_, String>(facts.clone()));
-            let Lookup::Fresh(entry) = cache.get(&user, load, Instant::now() + Duration::from_secs(60)).await else {
+            let Lookup::Fresh(entry) = cache.get(&user, load, Instant::now() + Duration::from_secs(60)).await
+            else {
                 panic!("not loaded");
             };
             let prepared = world.bound.prepare(Arc::clone(&entry.facts));
@@ -86,10 +87,13 @@ fn facts(
     names: &[String],
     groups: &mut HashMap<String, Arc<Group>>,
     random: &mut SplitMix64,
+    values: &(Arc<[String]>, Arc<[String]>),
 ) -> Facts {
-    let dn = Dn::parse(&format!("CN=User Number {number},OU=Engineering,OU=People,DC=corp,DC=example,DC=com"));
+    let dn =
+        Dn::parse(&format!("CN=User Number {number},OU=Engineering,OU=People,DC=corp,DC=example,DC=com"));
     let id = EntityId::new(&uuid(number as u64 + (1 << 40)));
     let mut facts = Facts::without_entry(Person::Found { id, dn: dn.unwrap() }, Timestamp::now());
+    let mut memberships: Vec<GroupMembership> = Vec::new();
     for place in 0..GROUPS {
         let name = match place {
             0..6 => random.pick(names).clone(),
@@ -101,13 +105,14 @@ fn facts(
             let (id, dn) = (EntityId::new(&uuid(known)), Dn::parse(&dn).ok());
             Arc::new(Group { id, sid: None, dn, name: name.as_str().into() })
         });
-        if !facts.is_in(&group.id) {
-            let via = (place % 2 == 1).then(|| u32::try_from(facts.groups.len()).unwrap().saturating_sub(1));
-            facts.groups.push(GroupMembership { group: Arc::clone(group), via });
+        if !memberships.iter().any(|known| Arc::ptr_eq(&known.group, group)) {
+            let via = (place % 2 == 1).then(|| u32::try_from(memberships.len()).unwrap().saturating_sub(1));
+            memberships.push(GroupMembership { group: Arc::clone(group), via });
         }
     }
-    let clearance = Values::Known(vec!["internal".to_owned()]);
-    let department = Values::Known(vec!["engineering".to_owned()]);
+    facts.groups = memberships.into_iter().collect();
+    let clearance = Values::Known(values.0.clone());
+    let department = Values::Known(values.1.clone());
     facts.attributes = Attributes::from_iter([("clearance", clearance), ("department", department)]);
     facts.names = vec![Trigger::named(&format!("user-{number}")), Trigger::listed(&number.to_string())];
     facts.followed = true;

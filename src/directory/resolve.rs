@@ -19,7 +19,7 @@ use super::logon::{self, Domain, LogonName};
 use super::ranges;
 use super::search::{Cut, Found, Query};
 use super::settings::{Flavour, GroupSearch, MatchRule, Settings, Strategy};
-use super::table::GroupTable;
+use super::table::{GroupTable, ValueTable};
 use super::{LookupError, ResultCode};
 use crate::model::{Attributes, Dn, EntityId, Facts, Person, Resolved, Trigger, Values};
 use crate::telemetry::DirectoryMetrics;
@@ -43,6 +43,7 @@ pub(super) struct Resolver {
     groups: GroupSearch,
     flavour: Flavour,
     table: GroupTable,
+    values: ValueTable,
     known_groups: KnownGroups,
     /// Set once it was shown that `memberOf` is maintained.
     has_member_of: OnceCell<()>,
@@ -90,6 +91,7 @@ impl Resolver {
             groups: settings.group_search.clone(),
             flavour: settings.flavour,
             table: GroupTable::default(),
+            values: ValueTable::default(),
             known_groups: KnownGroups::default(),
             has_member_of: OnceCell::new(),
             metrics,
@@ -160,7 +162,7 @@ impl Resolver {
             account: if is_active_directory { complete_state(&entry) } else { state(&entry) },
             names,
             person: Person::Found { id: member.id, dn: entry.dn },
-            groups: groups.found,
+            groups: groups.found.into_iter().collect(),
             partial: groups.partial,
             followed: false,
             read_at,
@@ -472,7 +474,7 @@ impl Resolver {
     fn attributes(&self, entry: &Entry) -> Attributes {
         let values = |from: &str| match entry.texts(from) {
             Ok(values) if values.is_empty() => None,
-            Ok(values) => Some(Values::Known(values.into_iter().map(str::to_owned).collect())),
+            Ok(values) => Some(Values::Known(self.values.share(&values))),
             Err(_) => Some(Values::Unreadable),
         };
         let read = self.attributes.iter().filter_map(|(name, from)| Some((Arc::clone(name), values(from)?)));
@@ -573,7 +575,7 @@ mod tests {
         assert_eq!((id.as_str(), dn.as_str()), ("a-1", "uid=alice,ou=people"));
         assert_eq!(
             facts.attributes,
-            [("department", Values::Known(vec!["7".to_owned()]))].into_iter().collect()
+            [("department", Values::Known(vec!["7".to_owned()].into()))].into_iter().collect()
         );
         assert_eq!(facts.account.disabled, Some(true));
         let triggers: Vec<Trigger> = facts.triggers().collect();
