@@ -92,7 +92,7 @@ fn facts(
     let dn =
         Dn::parse(&format!("CN=User Number {number},OU=Engineering,OU=People,DC=corp,DC=example,DC=com"));
     let id = EntityId::new(&uuid(number as u64 + (1 << 40)));
-    let mut facts = Facts::without_entry(Person::Found { id, dn: dn.unwrap() }, Timestamp::now());
+    let mut facts = Facts::without_entry(Person::Found { id, dn: dn.unwrap().compact() }, Timestamp::now());
     let mut memberships: Vec<GroupMembership> = Vec::new();
     for place in 0..GROUPS {
         let name = match place {

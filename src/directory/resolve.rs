@@ -161,7 +161,7 @@ impl Resolver {
             attributes: self.attributes(&entry),
             account: if is_active_directory { complete_state(&entry) } else { state(&entry) },
             names,
-            person: Person::Found { id: member.id, dn: entry.dn },
+            person: Person::Found { id: member.id, dn: entry.dn.compact() },
             groups: groups.found.into_iter().collect(),
             partial: groups.partial,
             followed: false,
@@ -572,7 +572,7 @@ mod tests {
         ]);
         let facts = resolved(&resolver(|_| ()), &directory, "alice").await.unwrap();
         let Person::Found { id, dn } = &facts.person else { panic!("{facts:?}") };
-        assert_eq!((id.as_str(), dn.as_str()), ("a-1", "uid=alice,ou=people"));
+        assert_eq!((id, dn.as_str()), (&EntityId::new("A-1"), "uid=alice,ou=people"));
         assert_eq!(
             facts.attributes,
             [("department", Values::Known(vec!["7".to_owned()].into()))].into_iter().collect()

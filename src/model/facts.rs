@@ -13,20 +13,47 @@ use super::Dn;
 /// The stable identity of a directory entry: `entryUUID`, `objectGUID` or SID in lower case where the server has one,
 /// otherwise the normalised DN. Renames keep the former, not the latter.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct EntityId(Arc<str>);
+pub struct EntityId(Form);
+
+/// Most identities are UUIDs, which are kept as what they are: hundreds of thousands of them are held.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+enum Form {
+    Uuid([u8; 16]),
+    /// In lower case, and no UUID.
+    Text(Arc<str>),
+}
 
 impl EntityId {
     /// The identity with this text, folded to ASCII lower case.
     #[must_use]
     pub fn new(text: &str) -> Self {
-        Self(text.to_ascii_lowercase().into())
+        Self(uuid(text).map_or_else(|| Form::Text(text.to_ascii_lowercase().into()), Form::Uuid))
     }
+}
 
-    /// The text.
-    #[must_use]
-    pub fn as_str(&self) -> &str {
-        &self.0
+impl std::fmt::Display for EntityId {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match &self.0 {
+            Form::Text(text) => f.write_str(text),
+            Form::Uuid(bytes) => bytes.iter().enumerate().try_for_each(|(place, byte)| {
+                let dash = if matches!(place, 4 | 6 | 8 | 10) { "-" } else { "" };
+                write!(f, "{dash}{byte:02x}")
+            }),
+        }
     }
+}
+
+/// The bytes of a UUID that is written as RFC 9562, section 4, has it.
+fn uuid(text: &str) -> Option<[u8; 16]> {
+    let mut digits = text.bytes().enumerate().filter_map(|(place, byte)| match (place, byte) {
+        (8 | 13 | 18 | 23, b'-') => None,
+        (_, digit) => Some(char::from(digit).to_digit(16).and_then(|digit| u8::try_from(digit).ok())),
+    });
+    let mut bytes = [0; 16];
+    for byte in &mut bytes {
+        *byte = digits.next()?? << 4 | digits.next()??;
+    }
+    (text.len() == 36 && digits.next().is_none()).then_some(bytes)
 }
 
 /// Everything that one resolution of a user found, complete but for what [`Facts::partial`] names.
@@ -299,7 +326,10 @@ impl Trigger {
     /// Of the entry with this identity.
     #[must_use]
     pub fn entity(id: &EntityId) -> Self {
-        Self::of(0, id.as_str())
+        match &id.0 {
+            Form::Uuid(bytes) => Self(FixedState::default().hash_one(bytes)),
+            Form::Text(text) => Self::of(0, text),
+        }
     }
 
     /// Of whoever a group lists so: by the normal form of a DN, or by a `uid`.
@@ -341,4 +371,29 @@ pub enum Resolved {
     None,
     /// Several groups have it.
     Several,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_identity_is_written_as_it_was_read_but_for_its_case() {
+        for text in [
+            "0A010203-0405-0607-0809-0a0b0c0d0eFF",
+            "s-1-5-32-545",
+            "cn=A,dc=x",
+            "",
+            "0a010203-0405-0607-0809-0a0b0c0d0ef",
+            "0a010203-0405-0607-0809-0a0b0c0d0efg",
+            "0a0102030405-0607-0809-0a0b-0c0d0eff0",
+            "0a010203x0405-0607-0809-0a0b0c0d0eff",
+            "0a010203-0405-0607-0809-0a0b0c0d0é",
+        ] {
+            let id = EntityId::new(text);
+            assert_eq!(id.to_string(), text.to_ascii_lowercase());
+            assert_eq!(EntityId::new(&text.to_ascii_uppercase()), id);
+            assert_eq!(Trigger::entity(&EntityId::new(&text.to_ascii_uppercase())), Trigger::entity(&id));
+        }
+    }
 }
