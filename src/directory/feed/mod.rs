@@ -10,10 +10,12 @@
 //! - `notify`: Active Directory says that something changed (MS-ADTS 3.1.1.3.4.1.9), and is then asked what by `uSNChanged`.
 //! - `poll`: whatever changed since the last time, by `uSNChanged`, or by `modifyTimestamp` elsewhere.
 
+use std::panic::AssertUnwindSafe;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwapOption;
+use futures_util::FutureExt;
 use tokio::sync::watch;
 
 use super::LookupError;
@@ -184,11 +186,15 @@ impl Feed {
         }
     }
 
-    /// One connection's life.
+    /// One connection's life. A mistake of ours ends it as a lost connection would, and what was told before is in doubt.
     async fn attempt(self: &Arc<Self>, mechanism: &mut Option<Mechanism>) -> LookupError {
-        match self.connected(mechanism).await {
-            Ok(never) => match never {},
-            Err(error) => error,
+        match AssertUnwindSafe(self.connected(mechanism)).catch_unwind().await {
+            Ok(Ok(never)) => match never {},
+            Ok(Err(error)) => error,
+            Err(_) => {
+                *mechanism = None;
+                LookupError::Protocol("the change feed failed by a mistake of ours")
+            }
         }
     }
 
