@@ -14,7 +14,7 @@ use super::active_directory::{
 };
 use super::entry::{Entry, ID_ATTRIBUTES};
 use super::filter::{Template, any_of, equals};
-use super::groups::{Groups, Lookup, MEMBER_ATTRIBUTES, Member, is_reserved};
+use super::groups::{Groups, Lookup, MEMBER_ATTRIBUTES, Member, is_reserved, primary_members};
 use super::logon::{self, Domain, LogonName};
 use super::lookup::{Approach, Considered, Verdict};
 use super::ranges;
@@ -157,6 +157,7 @@ impl Resolver {
         }
         names.push(Trigger::listed(entry.dn.normal()));
         names.extend(member.uids.iter().map(|uid| Trigger::listed(uid)));
+        names.extend(member.primary_gid.as_deref().map(primary_members));
         let is_active_directory = about.is_active_directory();
         Ok(Facts {
             attributes: self.attributes(&entry),

@@ -9,7 +9,7 @@ use tokio::task::JoinSet;
 
 use super::super::LookupError;
 use super::super::dedicated::Dedicated;
-use super::super::groups::{MEMBER_ATTRIBUTES, without_uid};
+use super::super::groups::{MEMBER_ATTRIBUTES, primary_members, without_uid};
 use super::super::ranges;
 use super::super::resolve::Search;
 use super::super::search::Query;
@@ -48,7 +48,7 @@ impl Members {
         }
         if self.waiting.len() >= MAX_WAITING {
             self.waiting.clear();
-            (self.feed.handler)(Change::Anything);
+            self.feed.tell(Change::Anything);
             return;
         }
         self.waiting.push_back((Instant::now(), group, dn.to_owned()));
@@ -90,7 +90,7 @@ impl Members {
                         Change::MembersUnknown { group, dn: Dn::parse(&dn).ok() }
                     }
                 };
-                (feed.handler)(change);
+                feed.tell(change);
                 ticket
             };
             self.reading.spawn_on(telling, self.link.handle());
@@ -103,7 +103,7 @@ impl Drop for Members {
         let begun = std::mem::take(&mut self.begun).into_values().map(|(_, group)| (group, None));
         let waiting = std::mem::take(&mut self.waiting).into_iter();
         for (group, dn) in begun.chain(waiting.map(|(_, group, dn)| (group, Dn::parse(&dn).ok()))) {
-            (self.feed.handler)(Change::MembersUnknown { group, dn });
+            self.feed.tell(Change::MembersUnknown { group, dn });
         }
     }
 }
@@ -119,7 +119,7 @@ async fn members(
     group: &str,
 ) -> Result<Vec<Trigger>, LookupError> {
     let query = Query {
-        attributes: MEMBER_ATTRIBUTES.map(str::to_owned).to_vec(),
+        attributes: MEMBER_ATTRIBUTES.iter().chain(&["gidNumber"]).map(|&name| name.to_owned()).collect(),
         limit: 1,
         ..Query::new(group.to_owned(), Scope::Base)
     };
@@ -144,6 +144,8 @@ async fn members(
         let texts = values.into_iter().filter_map(|value| std::str::from_utf8(value).ok());
         texts.for_each(|text| members.extend(triggers(text, table)));
     }
+    let gids = found.entries.first().map(|group| group.texts("gidnumber")).transpose()?;
+    members.extend(gids.into_iter().flatten().map(primary_members));
     members.sort_unstable();
     members.dedup();
     Ok(members)

@@ -59,6 +59,10 @@ impl Scope {
             .filter(|context| Dn::parse(context).is_ok_and(|context| base.is_within(&context)))
             .max_by_key(|context| context.len());
         match context {
+            // There whatever is in the domain is told of, and groups stand outside of any base: those of BUILTIN.
+            Some(context) if about.is_active_directory() => {
+                Ok(Self { base: read(context)?, context: context.clone() })
+            }
             Some(context) => Ok(Self { base, context: context.clone() }),
             None => Err(LookupError::Protocol("no one tree of the server has both people and groups")),
         }
