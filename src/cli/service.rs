@@ -13,7 +13,9 @@ use crate::cache::FactsCache;
 use crate::config::{ClientProof, Configuration, DirectoryKind};
 use crate::directory::embedded::{Access, EmbeddedDirectory};
 use crate::directory::ldif::Ldif;
-use crate::directory::{self, Bind, Change, ChangeFeed, Directory, LookupError, SettingsError, SettingsProblem};
+use crate::directory::{
+    self, Bind, Change, ChangeFeed, Directory, LookupError, SettingsError, SettingsProblem,
+};
 use crate::document::{Diagnostics, Source};
 use crate::http::{self, AdminSettings, Client, Clients, Credential, TokenFile, WebhookSettings};
 use crate::policy::PolicySet;

@@ -14,6 +14,7 @@
     reason = "a test that cannot go on is to fail, and tests read files and clocks"
 )]
 
+mod lookup;
 #[path = "../it/processes.rs"]
 mod processes;
 mod samba;
