@@ -70,7 +70,7 @@ use feed::{Feed, FeedSettings, FeedState};
 use lookup::{Log, Recording};
 use pool::Pool;
 use resolve::{Resolver, Search};
-use settings::{Security, error};
+use settings::{Security, Server, error};
 
 /// The directory. All of its work is done on the background runtime, whatever runtime asks.
 pub struct Directory {
@@ -184,8 +184,9 @@ impl Directory {
         let origin = {
             let (settings, tls, metrics, handle) =
                 (settings.clone(), tls.clone(), metrics.clone(), handle.clone());
-            move |server| {
+            move |server: Server| {
                 Arc::new(Origin {
+                    ours: metrics.of(&server.label),
                     server,
                     tls: tls.clone(),
                     credentials: credentials.clone(),

@@ -24,10 +24,11 @@ const MAX_EMPTY_PAGES: u32 = 16;
 pub(super) async fn first_page(
     connection: &Arc<Connection>,
     query: &Query,
+    asked: Instant,
     deadline: Instant,
 ) -> Result<Option<Found>, LookupError> {
     let (part, _) =
-        connection.part(query.clone(), vec![request(Vec::new())], Room::of(query), deadline).await?;
+        connection.part(asked, query.clone(), vec![request(Vec::new())], Room::of(query), deadline).await?;
     let is_whole = part.cut.is_some() || cookie(&part)?.is_empty();
     Ok(is_whole.then(|| connection.found(part.entries, part.cut, 1)))
 }
@@ -36,8 +37,10 @@ pub(super) async fn first_page(
 pub(super) async fn pages(
     connection: &Arc<Connection>,
     query: &Query,
+    asked: Instant,
     deadline: Instant,
 ) -> Result<Found, LookupError> {
+    let mut asked = asked;
     let mut room = Room::of(query);
     let mut place = Vec::new();
     let mut entries = Vec::new();
@@ -45,7 +48,9 @@ pub(super) async fn pages(
     let (mut empty, mut count) = (0, 0_u32);
     loop {
         count = count.saturating_add(1);
-        let (part, left) = connection.part(query.clone(), vec![request(place)], room, deadline).await?;
+        let (part, left) =
+            connection.part(asked, query.clone(), vec![request(place)], room, deadline).await?;
+        asked = Instant::now();
         room = left;
         place = cookie(&part)?;
         match part.entries.first() {

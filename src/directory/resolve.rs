@@ -20,7 +20,7 @@ use super::lookup::{Approach, Considered, Verdict};
 use super::ranges;
 use super::search::{Cut, Found, Query, Step};
 use super::settings::{Flavour, GroupSearch, MatchRule, Settings, Strategy};
-use super::table::GroupTable;
+use super::table::{AttributeTable, GroupTable};
 use super::{LookupError, ResultCode};
 use crate::model::{Attributes, Dn, EntityId, Facts, Person, Resolved, Trigger, Values};
 use crate::telemetry::DirectoryMetrics;
@@ -47,6 +47,7 @@ pub(super) struct Resolver {
     groups: GroupSearch,
     flavour: Flavour,
     table: GroupTable,
+    shared_attributes: AttributeTable,
     known_groups: KnownGroups,
     /// Set once it was shown that `memberOf` is maintained.
     has_member_of: OnceCell<()>,
@@ -94,6 +95,7 @@ impl Resolver {
             groups: settings.group_search.clone(),
             flavour: settings.flavour,
             table: GroupTable::default(),
+            shared_attributes: AttributeTable::default(),
             known_groups: KnownGroups::default(),
             has_member_of: OnceCell::new(),
             metrics,
@@ -163,8 +165,8 @@ impl Resolver {
             attributes: self.attributes(&entry),
             account: if is_active_directory { complete_state(&entry) } else { state(&entry) },
             names,
-            person: Person::Found { id: member.id, dn: entry.dn },
-            groups: groups.found,
+            person: Person::Found { id: member.id, dn: entry.dn.compact() },
+            groups: groups.found.into_iter().collect(),
             partial: groups.partial,
             followed: false,
             read_at,
@@ -510,7 +512,7 @@ impl Resolver {
             Err(_) => Some(Values::Unreadable),
         };
         let read = self.attributes.iter().filter_map(|(name, from)| Some((Arc::clone(name), values(from)?)));
-        read.collect()
+        self.shared_attributes.share(read.collect())
     }
 }
 

@@ -15,6 +15,7 @@
 )]
 
 mod lookup;
+mod operations;
 #[path = "../it/processes.rs"]
 mod processes;
 mod samba;

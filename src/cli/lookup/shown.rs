@@ -254,7 +254,7 @@ impl Shown {
         let read = FactsShown::read("current", facts);
         self.person = read.person.unwrap_or("found");
         if let Person::Found { id, .. } = &facts.person {
-            self.id = Some(id.as_str().to_owned());
+            self.id = Some(id.to_string());
         }
         self.dn = read.dn;
         self.account = account(settings, facts, now);
@@ -264,10 +264,10 @@ impl Shown {
             false if denies.contains(&None) => None,
             false => Some(false),
         };
-        let groups = read.groups.into_iter().zip(&facts.groups).map(|(group, membership)| GroupOf {
+        let groups = read.groups.into_iter().zip(facts.groups.iter()).map(|(group, membership)| GroupOf {
             group,
-            id: membership.group.id.as_str().to_owned(),
-            sid: membership.group.sid.as_ref().map(|sid| sid.as_str().to_ascii_uppercase()),
+            id: membership.group.id.to_string(),
+            sid: membership.group.sid.as_ref().map(|sid| sid.to_string().to_ascii_uppercase()),
         });
         self.groups = groups.collect();
         self.partial_because = facts.partial.map(partial);

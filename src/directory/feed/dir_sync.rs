@@ -229,7 +229,7 @@ async fn is_container(run: &Run, id: &EntityId) -> Result<bool, LookupError> {
     let query = Query {
         attributes: vec!["objectClass".to_owned()],
         limit: 1,
-        ..Query::new(format!("<GUID={}>", id.as_str()), Scope::Base)
+        ..Query::new(format!("<GUID={id}>"), Scope::Base)
     };
     match run.search().search(query).await {
         Ok(found) => Ok(found.entries.first().is_none_or(|entry| Kind::of(entry) == Kind::Container)),

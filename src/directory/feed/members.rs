@@ -86,7 +86,7 @@ impl Members {
                 let change = match members(&search, feed.resolver.table(), &dn).await {
                     Ok(members) => Change::Members { group, members },
                     Err(error) => {
-                        tracing::info!(group = group.as_str(), %error, "who is in a changed group is not known");
+                        tracing::info!(%group, %error, "who is in a changed group is not known");
                         Change::MembersUnknown { group, dn: Dn::parse(&dn).ok() }
                     }
                 };
