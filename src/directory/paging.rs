@@ -56,7 +56,7 @@ pub(super) async fn pages(
         match part.entries.first() {
             // Some servers give one cookie for all pages, so that a cookie which comes again says nothing. A page that
             // begins as one before it does.
-            Some(first) if !beginnings.insert(first.dn.clone()) => return Err(ENDLESS),
+            Some(first) if !beginnings.insert(first.dn.as_str().to_owned()) => return Err(ENDLESS),
             Some(_) => empty = 0,
             None => empty += 1,
         }
