@@ -4,6 +4,7 @@ mod changes;
 mod checks;
 mod explanation;
 mod follow;
+mod held;
 mod names;
 mod preparations;
 
@@ -28,7 +29,10 @@ use crate::telemetry::audit::{Audit, Durations, FactsUsed, Record};
 use crate::telemetry::{Metrics, Stage};
 
 pub use checks::Check;
-pub use explanation::{Explanation, FactsShown, PartShown, PolicyShown, effect_name, enforcement_name};
+pub use explanation::{
+    Explanation, FactsShown, GroupShown, PartShown, PolicyShown, effect_name, enforcement_name,
+};
+pub use held::{BackingOffShown, ConfirmedShown, FeedShown, HeldShown};
 
 /// What is left of a review's deadline for deciding and answering when the facts do not come.
 const RESERVE: Duration = Duration::from_millis(50);

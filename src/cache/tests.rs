@@ -1,6 +1,7 @@
 //! The cache under concurrency. Loads wait at gates that the tests open; nothing here sleeps.
 
 mod invalidation;
+mod look;
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 

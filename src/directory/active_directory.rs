@@ -16,7 +16,7 @@ use super::filter::any_of;
 use super::groups::{Groups, name};
 use super::ranges;
 use super::resolve::{Search, refused, with_ids};
-use super::search::Query;
+use super::search::{Query, Step};
 use super::settings::GroupSearch;
 use super::table::GroupTable;
 use crate::model::{Dn, EntityId, Group, GroupMembership, Partial, Trigger};
@@ -189,6 +189,7 @@ async fn resolve(
         // One identifier is one entry.
         limit: sids.len().saturating_add(1),
         paged: true,
+        step: Step::GroupNames,
         ..Query::new(base.to_owned(), Scope::Subtree)
     };
     let found = ranges::search(directory, query).await?;

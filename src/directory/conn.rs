@@ -289,7 +289,7 @@ impl Connection {
     ) -> Result<Found, LookupError> {
         let room = Room::of(&query);
         let (part, _) = self.part(asked, query, Vec::new(), room, deadline).await?;
-        Ok(self.found(part.entries, part.cut))
+        Ok(self.found(part.entries, part.cut, 0))
     }
 
     /// Searches, with these controls beside those of the query. The search itself runs on the background runtime: a caller
@@ -309,9 +309,9 @@ impl Connection {
         answered.await.unwrap_or(Err(LookupError::Lost))
     }
 
-    /// What this server found.
-    pub(super) fn found(&self, entries: Vec<super::entry::Entry>, cut: Option<Cut>) -> Found {
-        Found { entries, cut, server: self.origin.id() }
+    /// What this server found, in so many pages.
+    pub(super) fn found(&self, entries: Vec<super::entry::Entry>, cut: Option<Cut>, pages: u32) -> Found {
+        Found { entries, cut, server: self.origin.id(), pages }
     }
 
     /// Shows that the server answers.

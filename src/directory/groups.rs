@@ -14,6 +14,7 @@ use super::entry::{Entry, read_dn};
 use super::filter::{any_of, equals};
 use super::ranges;
 use super::resolve::{Search, with_ids};
+use super::search::Step;
 use super::settings::{Flavour, GroupSearch};
 use super::table::GroupTable;
 use crate::model::{Dn, EntityId, Group, GroupMembership, Partial, Trigger};
@@ -92,7 +93,7 @@ impl Groups {
         for depth in 1.. {
             let start = groups.found.len();
             for chunk in chunks(&level) {
-                groups.search(directory, lookup, chunk).await?;
+                groups.search(directory, lookup, chunk, depth).await?;
                 if groups.partial == Some(Partial::Count) {
                     return Ok(groups);
                 }
@@ -122,6 +123,7 @@ impl Groups {
         directory: &impl Search,
         lookup: &Lookup<'_>,
         chunk: &[Clause],
+        depth: usize,
     ) -> Result<(), LookupError> {
         let settings = lookup.settings;
         let filters: Vec<String> = chunk.iter().map(|clause| clause.filter.clone()).collect();
@@ -144,6 +146,7 @@ impl Groups {
             only_values: is_attributed.then(|| format!("({}{whole})", filters.concat())),
             paged: true,
             controls: Vec::new(),
+            step: Step::Groups(depth),
         };
         let found = ranges::search(directory, query).await?;
         if let Some(Cut::ByServer(_)) = found.cut {

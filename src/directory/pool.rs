@@ -175,9 +175,10 @@ impl Pool {
         Err(trouble.told())
     }
 
-    /// What the server says of itself that answers now.
-    pub(super) async fn about(&self, deadline: Instant) -> Result<Arc<About>, LookupError> {
-        Ok(self.connection(deadline).await?.about().clone())
+    /// The server that answers now, and what it says of itself.
+    pub(super) async fn about(&self, deadline: Instant) -> Result<(ServerId, Arc<About>), LookupError> {
+        let connection = self.connection(deadline).await?;
+        Ok((connection.id(), connection.about().clone()))
     }
 
     /// Shows that a server can be reached, that it accepts our credentials, and that it answers.
@@ -445,7 +446,7 @@ mod tests {
         }
         let pool = pool(&[unfit.port, fit.port]);
         assert_eq!(pool.probe(soon()).await, Ok(()));
-        assert!(pool.about(soon()).await.unwrap().is_active_directory());
+        assert!(pool.about(soon()).await.unwrap().1.is_active_directory());
         assert!(unfit.searched().is_empty());
     }
 }

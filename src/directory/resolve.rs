@@ -16,8 +16,9 @@ use super::entry::{Entry, ID_ATTRIBUTES};
 use super::filter::{Template, any_of, equals};
 use super::groups::{Groups, Lookup, MEMBER_ATTRIBUTES, Member, is_reserved, primary_members};
 use super::logon::{self, Domain, LogonName};
+use super::lookup::{Approach, Considered, Verdict};
 use super::ranges;
-use super::search::{Cut, Found, Query};
+use super::search::{Cut, Found, Query, Step};
 use super::settings::{Flavour, GroupSearch, MatchRule, Settings, Strategy};
 use super::table::{AttributeTable, GroupTable};
 use super::{LookupError, ResultCode};
@@ -30,6 +31,9 @@ pub(super) trait Search: Sync {
 
     /// What the server says of itself that is asked.
     fn about(&self) -> impl Future<Output = Result<Arc<About>, LookupError>> + Send;
+
+    /// Hears what is made of an entry that was found by a user's name. Nobody listens, as a rule.
+    fn remark(&self, _considered: impl FnOnce() -> Considered) {}
 }
 
 /// How a directory is asked for a person.
@@ -275,6 +279,11 @@ impl Resolver {
         }
     }
 
+    /// How groups are found in this directory, and why so.
+    pub(super) fn approach(&self, about: &About) -> Approach {
+        Approach::of(about, self.flavour, self.groups.strategy, self.strategy(about))
+    }
+
     fn finding<'a>(&'a self, about: &'a About, user: &'a str) -> Finding<'a> {
         match &self.filter {
             Some(template) => Finding::Template(template),
@@ -317,17 +326,21 @@ impl Resolver {
             filter,
             attributes: self.person_attributes(about.is_active_directory()),
             limit: 2,
+            step: Step::Person,
             ..Query::new(self.base.clone(), Scope::Subtree)
         };
         let mut found = ranges::search(directory, query).await?;
         if found.entries.len() > 1 {
+            for entry in &found.entries {
+                directory.remark(|| self.considered(entry, finding, Verdict::OneOfSeveral));
+            }
             return Ok(Candidate::Several);
         }
         if let Some(cut) = found.cut {
             return Err(refused(cut));
         }
         let Some(entry) = found.entries.pop() else { return Ok(Candidate::None) };
-        if !self.is_named(&entry, finding, user)? {
+        if !self.is_named(directory, &entry, finding, user)? {
             self.metrics.identity_mismatches.inc();
             tracing::info!(user, dn = %entry.dn, "the directory takes for this user an entry with another name");
             return Ok(Candidate::None);
@@ -347,14 +360,15 @@ impl Resolver {
     ) -> Result<Option<(Entry, Token)>, LookupError> {
         let mut attributes = self.person_attributes(true);
         attributes.push(TOKEN_GROUPS.to_owned());
-        let query = Query { attributes, limit: 1, ..Query::new(dn.as_str().to_owned(), Scope::Base) };
+        let base = dn.as_str().to_owned();
+        let query = Query { attributes, limit: 1, step: Step::Person, ..Query::new(base, Scope::Base) };
         let found = match ranges::search(directory, query).await {
             Ok(found) => found,
             Err(LookupError::Refused(ResultCode::NO_SUCH_OBJECT)) => return Ok(None),
             Err(error) => return Err(error),
         };
         let Some(entry) = found.entries.into_iter().next() else { return Ok(None) };
-        if found.cut.is_some() || entry.id()? != *id || !self.is_named(&entry, finding, user)? {
+        if found.cut.is_some() || entry.id()? != *id || !self.is_named(directory, &entry, finding, user)? {
             return Ok(None);
         }
         let token = Token::read(&entry)?;
@@ -373,11 +387,29 @@ impl Resolver {
     }
 
     /// Whether the entry has the user's name, by the configured comparison: the directory's may be looser.
-    fn is_named(&self, entry: &Entry, finding: Finding<'_>, user: &str) -> Result<bool, LookupError> {
-        match finding {
-            Finding::Template(template) => Ok(self.matched(entry, template, user)?.is_some()),
-            Finding::Logon(name, domain) => name.is_of(entry, domain, self.match_rule),
-        }
+    fn is_named(
+        &self,
+        directory: &impl Search,
+        entry: &Entry,
+        finding: Finding<'_>,
+        user: &str,
+    ) -> Result<bool, LookupError> {
+        let is_named = match finding {
+            Finding::Template(template) => self.matched(entry, template, user)?.is_some(),
+            Finding::Logon(name, domain) => name.is_of(entry, domain, self.match_rule)?,
+        };
+        let verdict = if is_named { Verdict::Taken } else { Verdict::OtherName };
+        directory.remark(|| self.considered(entry, finding, verdict));
+        Ok(is_named)
+    }
+
+    /// An entry that was found by a name, for whoever listens.
+    fn considered(&self, entry: &Entry, finding: Finding<'_>, verdict: Verdict) -> Considered {
+        let attributes: Vec<&str> = match finding {
+            Finding::Template(template) => template.attributes().iter().map(String::as_str).collect(),
+            Finding::Logon(..) => logon::NAME_ATTRIBUTES.to_vec(),
+        };
+        Considered::of(entry, &attributes, verdict)
     }
 
     /// The value of the user's name on the entry, and the attribute that has it.
@@ -441,6 +473,7 @@ impl Resolver {
             filter: "(|(member=*)(uniqueMember=*))".to_owned(),
             attributes: MEMBER_ATTRIBUTES.map(str::to_owned).to_vec(),
             limit: GROUPS_TO_PROVE_BY,
+            step: Step::Proof,
             ..Query::new(self.groups.base.clone(), Scope::Subtree)
         };
         let found = directory.search(query).await?;
@@ -451,6 +484,7 @@ impl Resolver {
                 let query = Query {
                     attributes: vec!["memberOf".to_owned()],
                     limit: 1,
+                    step: Step::Proof,
                     ..Query::new(member.to_owned(), Scope::Base)
                 };
                 // Groups may list names that no entry has.
@@ -490,6 +524,7 @@ async fn token_of(directory: &impl Search, dn: &Dn, id: &EntityId) -> Result<Tok
     let query = Query {
         attributes: with_ids(PERSON_ATTRIBUTES.into_iter().chain([TOKEN_GROUPS])),
         limit: 1,
+        step: Step::TokenGroups,
         ..Query::new(dn.as_str().to_owned(), Scope::Base)
     };
     let found = ranges::search(directory, query).await?;
@@ -531,101 +566,4 @@ fn group_kinds() -> String {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::super::fake::Memory;
-    use super::super::{Attribute, Bind};
-    use super::*;
-    use crate::model::EntityId;
-    use crate::telemetry::Metrics;
-
-    fn resolver(change: impl FnOnce(&mut Settings)) -> Resolver {
-        let bind = Bind::Simple { dn: "cn=svc".to_owned(), password_file: "password".into() };
-        let mut settings = Settings::new(vec!["ldaps://x".to_owned()], bind, "");
-        settings
-            .attributes
-            .insert("department".to_owned(), Attribute { from: "departmentNumber".to_owned() });
-        change(&mut settings);
-        let filter = settings.checked().unwrap().user_filter;
-        Resolver::new(&settings, filter, Metrics::new().unwrap().directory)
-    }
-
-    async fn resolved(resolver: &Resolver, directory: &Memory, user: &str) -> Result<Facts, LookupError> {
-        resolver.resolve(directory, user, None, Timestamp::UNIX_EPOCH).await
-    }
-
-    const ALICE: (&str, &[(&str, &str)]) = (
-        "uid=alice,ou=people",
-        &[
-            ("uid", "alice"),
-            ("departmentNumber", "7"),
-            ("entryUUID", "A-1"),
-            ("nsAccountLock", "TRUE"),
-            ("secret", "x"),
-        ],
-    );
-
-    #[tokio::test]
-    async fn facts_hold_what_was_asked_for_and_everything_that_was_touched() {
-        let directory = Memory::new(&[
-            ALICE,
-            ("cn=devs", &[("cn", "devs"), ("member", "uid=alice,ou=people"), ("entryUUID", "G-1")]),
-        ]);
-        let facts = resolved(&resolver(|_| ()), &directory, "alice").await.unwrap();
-        let Person::Found { id, dn } = &facts.person else { panic!("{facts:?}") };
-        assert_eq!((id, dn.as_str()), (&EntityId::new("A-1"), "uid=alice,ou=people"));
-        assert_eq!(
-            facts.attributes,
-            [("department", Values::Known(vec!["7".to_owned()].into()))].into_iter().collect()
-        );
-        assert_eq!(facts.account.disabled, Some(true));
-        let triggers: Vec<Trigger> = facts.triggers().collect();
-        let entities = ["a-1", "g-1"].map(|id| Trigger::entity(&EntityId::new(id)));
-        let names =
-            [Trigger::named("ALICE"), Trigger::listed("uid=alice,ou=people"), Trigger::listed("alice")];
-        assert_eq!(triggers, [&entities[..], &names].concat());
-        assert_eq!(facts.read_at, Timestamp::UNIX_EPOCH);
-    }
-
-    #[tokio::test]
-    async fn an_entry_with_another_name_is_nobody() {
-        let directory = Memory::new(&[ALICE]);
-        let exact = resolver(|_| ());
-        assert_eq!(resolved(&exact, &directory, "ALICE").await.unwrap().person, Person::NotFound);
-        assert_eq!(exact.metrics.identity_mismatches.get(), 1);
-        let folded = resolver(|settings| settings.user_search.match_rule = MatchRule::AsciiCaseFold);
-        assert!(matches!(resolved(&folded, &directory, "ALICE").await.unwrap().person, Person::Found { .. }));
-        assert_eq!(resolved(&exact, &directory, "bob").await.unwrap().person, Person::NotFound);
-        assert_eq!(exact.metrics.identity_mismatches.get(), 1);
-    }
-
-    #[tokio::test]
-    async fn several_entries_are_ambiguous_and_a_limit_is_an_error() {
-        let mut directory = Memory::new(&[ALICE, ("uid=alice,ou=old", &[("uid", "alice")])]);
-        let resolver = resolver(|_| ());
-        assert_eq!(resolved(&resolver, &directory, "alice").await.unwrap().person, Person::Ambiguous);
-        directory.limit = Some(0);
-        let refused = LookupError::Refused(ResultCode::SIZE_LIMIT);
-        assert_eq!(resolved(&resolver, &directory, "alice").await, Err(refused));
-    }
-
-    #[tokio::test]
-    async fn a_group_name_is_one_group_or_it_is_not_resolved() {
-        let directory = Memory::new(&[
-            ("cn=one", &[("cn", "one"), ("member", "x"), ("entryUUID", "G-1")]),
-            ("cn=two,ou=a", &[("cn", "two"), ("member", "x")]),
-            ("cn=two,ou=b", &[("cn", "two"), ("member", "x")]),
-            ("cn=system:masters", &[("cn", "system:masters"), ("member", "x")]),
-        ]);
-        let resolver = resolver(|_| ());
-        for (name, expected) in [
-            ("one", Resolved::Group(EntityId::new("g-1"))),
-            ("ONE", Resolved::Group(EntityId::new("g-1"))),
-            ("two", Resolved::Several),
-            ("three", Resolved::None),
-            ("system:masters", Resolved::None),
-            ("", Resolved::None),
-        ] {
-            assert_eq!(resolver.resolve_group_name(&directory, name).await, Ok(expected), "{name}");
-        }
-    }
-}
+mod tests;

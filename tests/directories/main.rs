@@ -14,6 +14,7 @@
     reason = "a test that cannot go on is to fail, and tests read files and clocks"
 )]
 
+mod lookup;
 mod operations;
 #[path = "../it/processes.rs"]
 mod processes;

@@ -144,7 +144,7 @@ async fn a_caller_that_goes_away_leaves_no_search_behind() {
 async fn results_are_told_apart() {
     let server = failing(result(4)).await;
     let (connection, _folder) = connected_for(&server, Duration::from_secs(5)).await;
-    let limit = connection.found(Vec::new(), Some(Cut::ByServer(ResultCode::SIZE_LIMIT)));
+    let limit = connection.found(Vec::new(), Some(Cut::ByServer(ResultCode::SIZE_LIMIT)), 0);
     assert_eq!(connection.search(ping(), soon()).await, Ok(limit));
     fail(&server, result(32));
     let refused = LookupError::Refused(ResultCode(32));
