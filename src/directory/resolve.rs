@@ -225,10 +225,7 @@ impl Resolver {
     pub(super) async fn prove(&self, directory: &impl Search) -> Result<(), LookupError> {
         let about = directory.about().await?;
         match self.strategy(&about) {
-            Strategy::TokenGroups => match active_directory::probe(directory, &self.base).await {
-                Err(LookupError::Protocol(why)) => Err(unfit("the directory server", why)),
-                proved => proved,
-            },
+            Strategy::TokenGroups => active_directory::probe(directory, &self.base).await,
             Strategy::MemberOf => self.prove_member_of(directory).await,
             Strategy::Auto | Strategy::Search => Ok(()),
         }
