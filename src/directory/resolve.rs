@@ -56,6 +56,8 @@ pub(super) struct Wording {
     pub(super) user_names: Vec<String>,
     /// The one with a group's name.
     pub(super) group_name: String,
+    /// Below which entry groups have names that policies may use.
+    pub(super) groups: Dn,
 }
 
 /// How people are found in the directory that is asked.
@@ -239,7 +241,9 @@ impl Resolver {
             (None, true) => logon::NAME_ATTRIBUTES.iter().map(|name| lower(name)).collect(),
             (None, false) => self.usual_filter.attributes().to_vec(),
         };
-        Wording { user_names, group_name: lower(self.group_name(about)) }
+        // It was checked with the settings. Where it could not be read, every group would count.
+        let groups = Dn::parse(&self.groups.base).unwrap_or_default();
+        Wording { user_names, group_name: lower(self.group_name(about)), groups }
     }
 
     /// The attributes of people that are read for policies, in lower case.

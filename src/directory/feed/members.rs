@@ -48,7 +48,7 @@ impl Members {
         }
         if self.waiting.len() >= MAX_WAITING {
             self.waiting.clear();
-            (self.feed.handler)(Change::Anything);
+            self.feed.tell(Change::Anything);
             return;
         }
         self.waiting.push_back((Instant::now(), group, dn.to_owned()));
@@ -90,7 +90,7 @@ impl Members {
                         Change::MembersUnknown { group, dn: Dn::parse(&dn).ok() }
                     }
                 };
-                (feed.handler)(change);
+                feed.tell(change);
                 ticket
             };
             self.reading.spawn_on(telling, self.link.handle());
@@ -103,7 +103,7 @@ impl Drop for Members {
         let begun = std::mem::take(&mut self.begun).into_values().map(|(_, group)| (group, None));
         let waiting = std::mem::take(&mut self.waiting).into_iter();
         for (group, dn) in begun.chain(waiting.map(|(_, group, dn)| (group, Dn::parse(&dn).ok()))) {
-            (self.feed.handler)(Change::MembersUnknown { group, dn });
+            self.feed.tell(Change::MembersUnknown { group, dn });
         }
     }
 }

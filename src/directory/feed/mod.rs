@@ -209,7 +209,7 @@ impl Feed {
         let fitting = mechanism.take().filter(|known| known.word() == kind).filter(|known| known.fits(&link));
         if fitting.is_none() {
             // What was followed before cannot be gone on with.
-            (self.handler)(Change::Interrupted);
+            self.tell(Change::Interrupted);
         }
         let mechanism = mechanism.insert(fitting.unwrap_or_else(|| Mechanism::new(kind, &about)));
         match mechanism {
@@ -223,6 +223,14 @@ impl Feed {
     /// Whether Active Directory is to say when there is something to ask for.
     fn wakes(&self) -> bool {
         matches!(self.kind, ChangeFeed::Auto | ChangeFeed::Notify)
+    }
+
+    fn tell(&self, change: Change) {
+        if matches!(change, Change::Anything | Change::Interrupted) {
+            // Before anybody reads again because of it.
+            self.resolver.forget(None);
+        }
+        (self.handler)(change);
     }
 
     fn down(&self, why: &str) {
@@ -253,7 +261,7 @@ impl Run {
     }
 
     fn tell(&self, change: Change) {
-        (self.feed.handler)(change);
+        self.feed.tell(change);
     }
 
     /// Tells of a changed entry, and asks for its members where it may be a group.
