@@ -9,10 +9,10 @@ use tokio::sync::Notify;
 use crate::directory::EntryChange;
 use crate::model::{EntityId, GroupName, GroupNames, Resolved, Trigger};
 
-/// So many changes of one entry a second are acted on at once. Whatever a storm of them concerns is given up again at the
-/// end of each window, and can be read in between: nobody is locked out by somebody who changes a group a thousand times.
-const BURST: u32 = 8;
-const SECOND: Duration = Duration::from_secs(1);
+/// So many changes of one entry are acted on at once, if they do not come too often: after each, as many windows have to
+/// pass for another. Whatever a storm of them concerns is given up at the end of each window, and can be read in between:
+/// nobody is locked out by somebody who changes a group a thousand times.
+const BURST: u32 = 4;
 /// The longest that a change in a storm waits.
 const WINDOW: Duration = Duration::from_millis(250);
 /// How many entries are watched for storms. With more, the oldest are forgotten.
@@ -42,8 +42,8 @@ struct Later {
 }
 
 struct Storm {
-    second: Instant,
-    changes: u32,
+    /// When there would have been no change at all for long enough: each change moves it on by a window.
+    calm_at: Instant,
     /// What waits for the end of the window, and when that is.
     waiting: Option<(Instant, BTreeSet<Trigger>)>,
 }
@@ -81,14 +81,11 @@ impl Changes {
     pub(super) fn admit(&self, change: EntryChange, now: Instant) -> Vec<Trigger> {
         let mut later = self.later();
         if later.storms.len() >= MAX_WATCHED && !later.storms.contains_key(&change.id) {
-            later.storms.retain(|_, storm| storm.waiting.is_some() || now < storm.second + SECOND);
+            later.storms.retain(|_, storm| storm.is_raging(now));
         }
-        let storm = later.storms.entry(change.id).or_insert(Storm { second: now, changes: 0, waiting: None });
-        if now >= storm.second + SECOND {
-            (storm.second, storm.changes) = (now, 0);
-        }
-        storm.changes = storm.changes.saturating_add(1);
-        if storm.changes <= BURST && storm.waiting.is_none() {
+        let storm = later.storms.entry(change.id).or_insert(Storm { calm_at: now, waiting: None });
+        if storm.waiting.is_none() && storm.calm_at < now + WINDOW * BURST {
+            storm.calm_at = storm.calm_at.max(now) + WINDOW;
             return change.triggers;
         }
         let is_first = storm.waiting.is_none();
@@ -121,9 +118,10 @@ impl Changes {
         let (mut storms, mut lagging) = (BTreeSet::new(), BTreeSet::new());
         later.storms.retain(|_, storm| {
             if let Some((_, triggers)) = storm.waiting.take_if(|(due, _)| *due <= now) {
+                storm.calm_at = storm.calm_at.max(now) + WINDOW;
                 storms.extend(triggers);
             }
-            storm.waiting.is_some() || now < storm.second + SECOND
+            storm.is_raging(now)
         });
         later.lagging.retain(|it| {
             let is_due = it.due <= now;
@@ -186,6 +184,13 @@ impl Changes {
     }
 }
 
+impl Storm {
+    /// Whether the next change may have to wait.
+    fn is_raging(&self, now: Instant) -> bool {
+        self.waiting.is_some() || now < self.calm_at
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -206,7 +211,13 @@ mod tests {
         let due = changes.due(0, start + WINDOW).0;
         assert_eq!(due, BTreeSet::from([Trigger::entity(&EntityId::new("g"))]));
         assert!(changes.due(0, start + WINDOW).0.is_empty());
-        assert!(!changes.admit(change("g"), start + 2 * SECOND).is_empty(), "the storm is over");
+        let during = (1..40).filter(|turn| {
+            let now = start + WINDOW + Duration::from_millis(10) * *turn;
+            !changes.admit(change("g"), now).is_empty() || !changes.due(0, now).0.is_empty()
+        });
+        assert!((1..=2).contains(&during.count()), "once a window");
+        let _last = changes.due(0, start + WINDOW * 10);
+        assert!(!changes.admit(change("g"), start + WINDOW * 20).is_empty(), "the storm is over");
     }
 
     #[test]

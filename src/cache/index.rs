@@ -5,10 +5,9 @@
 //! entity, until it is swept: an invalidation too many costs a load, one too few would be a lost revocation.
 
 use std::collections::HashMap;
+use std::collections::hash_map::Entry as MapEntry;
 use std::hash::{BuildHasherDefault, Hasher};
 use std::sync::{Arc, Weak};
-
-use smallvec::SmallVec;
 
 use super::entry::Entry;
 use crate::model::Trigger;
@@ -19,8 +18,11 @@ pub(super) const MIN_PLACES: usize = 1_024;
 /// The place of a subject.
 pub(super) type Place = u32;
 
-/// The places of a trigger. Most triggers are those of one person.
-type Places = SmallVec<[Place; 2]>;
+/// The places of a trigger. Most triggers are those of one person: these must be small.
+enum Places {
+    One(Place),
+    Many(Box<Vec<Place>>),
+}
 
 /// See the [module](self).
 pub(super) struct Index<P> {
@@ -83,7 +85,7 @@ impl<P> Index<P> {
 
     /// The entries that a change concerns.
     pub(super) fn find(&self, trigger: Trigger) -> impl Iterator<Item = Arc<Entry<P>>> + '_ {
-        let places = self.by_trigger.get(&trigger).map_or(&[][..], |places| places.as_slice());
+        let places = self.by_trigger.get(&trigger).map_or(&[][..], Places::as_slice);
         places.iter().filter_map(|place| self.entries.get(usize::try_from(*place).ok()?)?.upgrade())
     }
 
@@ -101,16 +103,26 @@ impl<P> Index<P> {
     }
 
     fn add(&mut self, trigger: Trigger, place: Place) {
-        self.by_trigger.entry(trigger).or_default().push(place);
+        match self.by_trigger.entry(trigger) {
+            MapEntry::Vacant(vacant) => {
+                vacant.insert(Places::One(place));
+            }
+            MapEntry::Occupied(mut places) => match places.get_mut() {
+                Places::One(one) => {
+                    let many = Box::new(vec![*one, place]);
+                    places.insert(Places::Many(many));
+                }
+                Places::Many(many) => many.push(place),
+            },
+        }
     }
 
     fn remove(&mut self, trigger: Trigger, place: Place) {
-        let Some(places) = self.by_trigger.get_mut(&trigger) else { return };
-        if let Some(at) = places.iter().position(|held| *held == place) {
-            places.swap_remove(at);
-        }
-        if places.is_empty() {
-            self.by_trigger.remove(&trigger);
+        if let MapEntry::Occupied(mut places) = self.by_trigger.entry(trigger) {
+            places.get_mut().retain(|held| *held != place);
+            if places.get().as_slice().is_empty() {
+                places.remove();
+            }
         }
     }
 
@@ -121,9 +133,11 @@ impl<P> Index<P> {
             usize::try_from(*place).ok().and_then(|place| live.get(place)).copied().unwrap_or(false)
         };
         self.by_trigger.retain(|_, places| {
-            places.retain(|place| is_live(place));
-            places.shrink_to_fit();
-            !places.is_empty()
+            places.retain(is_live);
+            if let Places::Many(many) = places {
+                many.shrink_to_fit();
+            }
+            !places.as_slice().is_empty()
         });
         self.by_trigger.shrink_to_fit();
         self.free = (0..).zip(&live).filter(|(_, live)| !**live).map(|(place, _)| place).collect();
@@ -133,12 +147,30 @@ impl<P> Index<P> {
 
     #[cfg(test)]
     pub(super) fn references(&self) -> usize {
-        self.by_trigger.values().map(|places| places.len()).sum()
+        self.by_trigger.values().map(|places| places.as_slice().len()).sum()
     }
 
     #[cfg(test)]
     pub(super) fn places(&self) -> usize {
         self.entries.len()
+    }
+}
+
+impl Places {
+    fn as_slice(&self) -> &[Place] {
+        match self {
+            Self::One(place) => std::slice::from_ref(place),
+            Self::Many(places) => places,
+        }
+    }
+
+    /// Keeps some. What is left of one may be none, of which there must be no list.
+    fn retain(&mut self, keep: impl Fn(&Place) -> bool) {
+        match self {
+            Self::One(place) if keep(place) => {}
+            Self::One(_) => *self = Self::Many(Box::default()),
+            Self::Many(places) => places.retain(keep),
+        }
     }
 }
 

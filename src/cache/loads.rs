@@ -31,8 +31,8 @@ pub(super) const BACK_OFF: Duration = Duration::from_secs(1);
 /// How many failures are remembered. Forgetting one costs a load.
 const MAX_FAILURES: u64 = 10_000;
 
-/// How often one load reads when the directory changes meanwhile.
-const ATTEMPTS: usize = 2;
+/// How often one load reads when the directory changes meanwhile. Whoever is in many groups is concerned by many changes.
+pub(super) const ATTEMPTS: usize = 16;
 
 /// What came of a load.
 pub(super) type Outcome<P> = Result<Arc<Entry<P>>, Why>;

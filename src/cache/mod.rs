@@ -54,7 +54,7 @@ const MAX_NEGATIVE_ENTRIES: u64 = 10_000;
 const LAST_KNOWN: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// How many loads a `get` awaits before it gives up on a directory that changes faster than it can be read.
-const ROUNDS: usize = 2;
+const ROUNDS: usize = 8;
 
 /// `directory.cache`, and the time that one load may take.
 #[derive(Debug, Clone, PartialEq, Eq)]

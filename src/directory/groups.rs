@@ -16,7 +16,7 @@ use super::ranges;
 use super::resolve::{Search, with_ids};
 use super::settings::{Flavour, GroupSearch};
 use super::table::GroupTable;
-use crate::model::{Dn, EntityId, Group, GroupMembership, Partial};
+use crate::model::{Dn, EntityId, Group, GroupMembership, Partial, Trigger};
 
 /// The most alternatives that one search has.
 const MAX_CLAUSES: usize = 200;
@@ -30,6 +30,11 @@ const RENAMED: &str = "directory:";
 
 /// The attributes by which a group says who its members are.
 pub(super) const MEMBER_ATTRIBUTES: [&str; 3] = ["member", "uniqueMember", "memberUid"];
+
+/// Whoever has the group with this `gidNumber` for a primary one, which no list of members says.
+pub(super) fn primary_members(gid: &str) -> Trigger {
+    Trigger::listed(&format!("gidNumber={gid}"))
+}
 
 /// Whose groups are looked for.
 pub(super) struct Member {

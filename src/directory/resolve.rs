@@ -14,12 +14,12 @@ use super::active_directory::{
 };
 use super::entry::{Entry, ID_ATTRIBUTES};
 use super::filter::{Template, any_of, equals};
-use super::groups::{Groups, Lookup, MEMBER_ATTRIBUTES, Member, is_reserved};
+use super::groups::{Groups, Lookup, MEMBER_ATTRIBUTES, Member, is_reserved, primary_members};
 use super::logon::{self, Domain, LogonName};
 use super::ranges;
 use super::search::{Cut, Found, Query};
 use super::settings::{Flavour, GroupSearch, MatchRule, Settings, Strategy};
-use super::table::GroupTable;
+use super::table::{GroupTable, ValueTable};
 use super::{LookupError, ResultCode};
 use crate::model::{Attributes, Dn, EntityId, Facts, Person, Resolved, Trigger, Values};
 use crate::telemetry::DirectoryMetrics;
@@ -43,6 +43,7 @@ pub(super) struct Resolver {
     groups: GroupSearch,
     flavour: Flavour,
     table: GroupTable,
+    values: ValueTable,
     known_groups: KnownGroups,
     /// Set once it was shown that `memberOf` is maintained.
     has_member_of: OnceCell<()>,
@@ -92,6 +93,7 @@ impl Resolver {
             groups: settings.group_search.clone(),
             flavour: settings.flavour,
             table: GroupTable::default(),
+            values: ValueTable::default(),
             known_groups: KnownGroups::default(),
             has_member_of: OnceCell::new(),
             metrics,
@@ -155,13 +157,14 @@ impl Resolver {
         }
         names.push(Trigger::listed(entry.dn.normal()));
         names.extend(member.uids.iter().map(|uid| Trigger::listed(uid)));
+        names.extend(member.primary_gid.as_deref().map(primary_members));
         let is_active_directory = about.is_active_directory();
         Ok(Facts {
             attributes: self.attributes(&entry),
             account: if is_active_directory { complete_state(&entry) } else { state(&entry) },
             names,
             person: Person::Found { id: member.id, dn: entry.dn },
-            groups: groups.found,
+            groups: groups.found.into_iter().collect(),
             partial: groups.partial,
             followed: false,
             read_at,
@@ -472,7 +475,7 @@ impl Resolver {
     fn attributes(&self, entry: &Entry) -> Attributes {
         let values = |from: &str| match entry.texts(from) {
             Ok(values) if values.is_empty() => None,
-            Ok(values) => Some(Values::Known(values.into_iter().map(str::to_owned).collect())),
+            Ok(values) => Some(Values::Known(self.values.share(&values))),
             Err(_) => Some(Values::Unreadable),
         };
         let read = self.attributes.iter().filter_map(|(name, from)| Some((Arc::clone(name), values(from)?)));

@@ -1,6 +1,7 @@
-//! The groups that were read, so that all who are in one share it, and so that a group is known by its name.
+//! What was read, so that all share what is the same for all of them: groups, which are also known by their names, and values of
+//! attributes.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use crate::model::{EntityId, Group, Trigger};
@@ -60,6 +61,38 @@ impl Inner {
     }
 }
 
+/// How many lists of values there may be before those that nobody has any more are looked for.
+const MIN_VALUES: usize = 4_096;
+
+/// The values of attributes that somebody's facts hold.
+#[derive(Debug, Default)]
+pub(super) struct ValueTable {
+    inner: Mutex<Values>,
+}
+
+#[derive(Debug, Default)]
+struct Values {
+    shared: HashSet<Arc<[String]>>,
+    sweep_at: usize,
+}
+
+impl ValueTable {
+    /// The one instance of these values.
+    pub(super) fn share(&self, values: &[&str]) -> Arc<[String]> {
+        let values: Arc<[String]> = values.iter().map(|value| (*value).to_owned()).collect();
+        let mut inner = self.inner.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(known) = inner.shared.get(&values) {
+            return Arc::clone(known);
+        }
+        if inner.shared.len() >= inner.sweep_at {
+            inner.shared.retain(|known| Arc::strong_count(known) > 1);
+            inner.sweep_at = inner.shared.len().saturating_mul(2).max(MIN_VALUES);
+        }
+        inner.shared.insert(Arc::clone(&values));
+        values
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -67,6 +100,19 @@ mod tests {
 
     fn group(id: &str, dn: &str) -> Group {
         Group { id: EntityId::new(id), sid: None, dn: Some(Dn::parse(dn).unwrap()), name: "g".into() }
+    }
+
+    #[test]
+    fn values_are_one_and_those_that_nobody_has_are_forgotten() {
+        let table = ValueTable::default();
+        let first = table.share(&["a", "b"]);
+        assert!(Arc::ptr_eq(&first, &table.share(&["a", "b"])));
+        assert!(!Arc::ptr_eq(&first, &table.share(&["b", "a"])));
+        for number in 0..3 * MIN_VALUES {
+            table.share(&[&number.to_string()]);
+        }
+        assert!(table.inner.lock().unwrap().shared.len() <= MIN_VALUES + 1);
+        assert!(Arc::ptr_eq(&first, &table.share(&["a", "b"])));
     }
 
     #[test]

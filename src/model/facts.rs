@@ -35,7 +35,7 @@ pub struct Facts {
     /// Whether there is such a person.
     pub person: Person,
     /// The groups, each once, in the order in which they were reached.
-    pub groups: Vec<GroupMembership>,
+    pub groups: Memberships,
     /// Set where there may be more groups than `groups` lists: a group that is listed is certain, one that is not is unknown.
     pub partial: Option<Partial>,
     /// The configured attributes that the person's entry has. One that is not here is *known absent*, because the entry was
@@ -83,14 +83,34 @@ pub struct Group {
     pub name: Box<str>,
 }
 
-/// One group that the person is in.
+/// One group that a person is in.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct GroupMembership {
     /// The group.
     pub group: Arc<Group>,
-    /// The group in `Facts::groups` through which this one was reached; `None` where the person is a direct member, or where
-    /// the directory does not say how.
+    /// The place of the group through which this one was reached; `None` where the person is a direct member, or where the
+    /// directory does not say how.
     pub via: Option<u32>,
+}
+
+/// The groups that a person is in, in places from 0 on. Some hundred thousand people's are held, so they are kept small.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Memberships {
+    groups: Box<[Arc<Group>]>,
+    /// As many.
+    via: Box<[u16]>,
+}
+
+/// Not reached through another group, or through one too far from the first to be said.
+const DIRECT: u16 = u16::MAX;
+
+/// One of a person's groups.
+#[derive(Debug, Clone, Copy)]
+pub struct Membership<'a> {
+    /// The group.
+    pub group: &'a Arc<Group>,
+    /// As [`GroupMembership::via`].
+    pub via: Option<usize>,
 }
 
 /// Attributes of a person by the name that policies use.
@@ -100,8 +120,8 @@ pub struct Attributes(Box<[(Arc<str>, Values)]>);
 /// What an entry has of one attribute.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Values {
-    /// All of its values.
-    Known(Vec<String>),
+    /// All of its values. Many people share them.
+    Known(Arc<[String]>),
     /// Values that cannot be used as text: whatever depends on them is unknown.
     Unreadable,
 }
@@ -164,7 +184,7 @@ impl Facts {
     pub fn without_entry(person: Person, read_at: Timestamp) -> Self {
         Self {
             person,
-            groups: Vec::new(),
+            groups: Memberships::default(),
             partial: None,
             attributes: Attributes::default(),
             account: AccountState::default(),
@@ -182,10 +202,10 @@ impl Facts {
 
     /// How a group was reached: the names from the person's direct group to this one.
     #[must_use]
-    pub fn path<'a>(&'a self, membership: &'a GroupMembership) -> Vec<&'a str> {
+    pub fn path<'a>(&'a self, membership: Membership<'a>) -> Vec<&'a str> {
         let mut names = vec![&*membership.group.name];
         let mut via = membership.via;
-        while let Some(next) = via.and_then(|index| self.groups.get(usize::try_from(index).ok()?)) {
+        while let Some(next) = via.and_then(|place| self.groups.get(place)) {
             if names.len() > self.groups.len() {
                 break;
             }
@@ -204,6 +224,41 @@ impl Facts {
         };
         let groups = self.groups.iter().map(|membership| Trigger::entity(&membership.group.id));
         person.into_iter().chain(groups).chain(self.names.iter().copied())
+    }
+}
+
+impl Memberships {
+    /// How many there are.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.groups.len()
+    }
+
+    /// Whether there is none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.groups.is_empty()
+    }
+
+    /// The one in this place.
+    #[must_use]
+    pub fn get(&self, place: usize) -> Option<Membership<'_>> {
+        let (group, via) = (self.groups.get(place)?, self.via.get(place).copied()?);
+        Some(Membership { group, via: (via != DIRECT).then_some(usize::from(via)) })
+    }
+
+    /// All of them, in their places.
+    pub fn iter(&self) -> impl Iterator<Item = Membership<'_>> {
+        (0..self.len()).filter_map(|place| self.get(place))
+    }
+}
+
+impl FromIterator<GroupMembership> for Memberships {
+    fn from_iter<I: IntoIterator<Item = GroupMembership>>(memberships: I) -> Self {
+        let place = |via: Option<u32>| via.and_then(|via| u16::try_from(via).ok()).unwrap_or(DIRECT);
+        let (groups, via): (Vec<_>, Vec<_>) =
+            memberships.into_iter().map(|GroupMembership { group, via }| (group, place(via))).unzip();
+        Self { groups: groups.into(), via: via.into() }
     }
 }
 

@@ -3,6 +3,7 @@
 mod commands;
 mod demo;
 mod facts;
+mod feed;
 mod fixture;
 mod outage;
 mod refusals;

@@ -16,6 +16,8 @@ pub const PEOPLE: &str = "ou=people,dc=example,dc=test";
 pub const GROUPS: &str = "ou=groups,dc=example,dc=test";
 pub const SERVICE: &str = "cn=svc,dc=example,dc=test";
 const PASSWORD: &str = "svcpw";
+/// The overlay by which changes are pushed, for the configuration of a [`Slapd`].
+pub const SYNCPROV: &str = "overlay syncprov\nsyncprov-sessionlog 1000\n";
 /// How long slapd may take to start or to end.
 const PATIENCE: Duration = Duration::from_secs(10);
 
@@ -215,6 +217,9 @@ fn slapd_conf(folder: &Path, global: &str, configuration: &str) -> String {
          pidfile {folder}/slapd.pid\n\
          modulepath /usr/lib/ldap\n\
          moduleload back_mdb\n\
+         moduleload syncprov\n\
+         moduleload memberof\n\
+         moduleload refint\n\
          TLSCACertificateFile {folder}/ca.pem\n\
          TLSCertificateFile {folder}/server.pem\n\
          TLSCertificateKeyFile {folder}/server.key\n\

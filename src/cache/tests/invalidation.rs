@@ -97,7 +97,7 @@ async fn a_directory_that_changes_during_every_load_allows_nothing() {
     for (name, invalidate) in INVALIDATIONS {
         let it = fixture();
         let get = it.spawn_get("alice");
-        for _ in 0..ROUNDS * 2 {
+        for _ in 0..ROUNDS * loads::ATTEMPTS {
             it.reading().await;
             invalidate(&it.cache);
             it.open_gate(1);

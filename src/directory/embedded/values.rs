@@ -36,7 +36,7 @@ const NAMES: [&str; 16] = [
     "namingcontexts",
 ];
 const CASE_EXACT: [&str; 3] = ["memberuid", "homedirectory", "loginshell"];
-const INTEGERS: [&str; 12] = [
+const INTEGERS: [&str; 8] = [
     "uidnumber",
     "gidnumber",
     "useraccountcontrol",
@@ -45,10 +45,6 @@ const INTEGERS: [&str; 12] = [
     "grouptype",
     "accountexpires",
     "pwdlastset",
-    "lockouttime",
-    "usncreated",
-    "usnchanged",
-    "msds-user-account-control-computed",
 ];
 const OCTETS: [&str; 6] =
     ["objectsid", "objectguid", "tokengroups", "usercertificate", "jpegphoto", "thumbnailphoto"];

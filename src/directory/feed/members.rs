@@ -9,7 +9,7 @@ use tokio::task::JoinSet;
 
 use super::super::LookupError;
 use super::super::dedicated::Dedicated;
-use super::super::groups::{MEMBER_ATTRIBUTES, without_uid};
+use super::super::groups::{MEMBER_ATTRIBUTES, primary_members, without_uid};
 use super::super::ranges;
 use super::super::resolve::Search;
 use super::super::search::Query;
@@ -119,7 +119,7 @@ async fn members(
     group: &str,
 ) -> Result<Vec<Trigger>, LookupError> {
     let query = Query {
-        attributes: MEMBER_ATTRIBUTES.map(str::to_owned).to_vec(),
+        attributes: MEMBER_ATTRIBUTES.iter().chain(&["gidNumber"]).map(|&name| name.to_owned()).collect(),
         limit: 1,
         ..Query::new(group.to_owned(), Scope::Base)
     };
@@ -144,6 +144,8 @@ async fn members(
         let texts = values.into_iter().filter_map(|value| std::str::from_utf8(value).ok());
         texts.for_each(|text| members.extend(triggers(text, table)));
     }
+    let gids = found.entries.first().map(|group| group.texts("gidnumber")).transpose()?;
+    members.extend(gids.into_iter().flatten().map(primary_members));
     members.sort_unstable();
     members.dedup();
     Ok(members)

@@ -76,7 +76,7 @@ pub(super) struct FeedSettings {
 /// What others may know of a feed.
 #[derive(Debug, Default)]
 pub(super) struct FeedState {
-    /// Set while the feed is up and tells of everything.
+    /// Set while the feed is up.
     following: ArcSwapOption<Following>,
     shown: Mutex<FeedStatus>,
 }
@@ -86,6 +86,7 @@ pub(super) struct FeedState {
 struct Following {
     server: ServerId,
     base: Dn,
+    is_complete: bool,
 }
 
 /// What there is to say of a change feed.
@@ -220,17 +221,19 @@ impl Feed {
         }
     }
 
+    /// Tells, after what is remembered here was forgotten: whoever reads again because of it must not find it.
+    fn tell(&self, change: Change) {
+        match &change {
+            Change::Entry(entry) => self.resolver.forget(Some(&entry.id)),
+            Change::Anything | Change::Interrupted => self.resolver.forget(None),
+            Change::Members { .. } | Change::MembersUnknown { .. } | Change::Confirmed { .. } => {}
+        }
+        (self.handler)(change);
+    }
+
     /// Whether Active Directory is to say when there is something to ask for.
     fn wakes(&self) -> bool {
         matches!(self.kind, ChangeFeed::Auto | ChangeFeed::Notify)
-    }
-
-    fn tell(&self, change: Change) {
-        if matches!(change, Change::Anything | Change::Interrupted) {
-            // Before anybody reads again because of it.
-            self.resolver.forget(None);
-        }
-        (self.handler)(change);
     }
 
     fn down(&self, why: &str) {
@@ -267,7 +270,6 @@ impl Run {
     /// Tells of a changed entry, and asks for its members where it may be a group.
     fn entry(&mut self, change: EntryChange, group: Option<&str>) {
         let id = change.id.clone();
-        self.feed.resolver.forget(Some(&id));
         self.tell(Change::Entry(change));
         if let Some(dn) = group {
             self.members.read(id, dn);
@@ -290,8 +292,8 @@ impl Run {
                 trouble: String::new(),
             };
         });
-        let following = Following { server, base: self.scope.base.clone() };
-        self.feed.state.following.store(is_complete.then(|| Arc::new(following)));
+        let following = Following { server, base: self.scope.base.clone(), is_complete };
+        self.feed.state.following.store(Some(Arc::new(following)));
     }
 
     /// Everything that happened until then was told, but for members that are still being read.
@@ -332,7 +334,8 @@ impl Watch<'_> {
         let (Some(before), Some(now)) = (&self.before, now) else { return false };
         let Person::Found { dn: person, .. } = &facts.person else { return false };
         let is_below = |dn: &Dn| dn.is_within(&now.base);
-        Arc::ptr_eq(before, &now)
+        now.is_complete
+            && Arc::ptr_eq(before, &now)
             && servers.iter().all(|server| *server == now.server)
             && is_below(person)
             && facts.groups.iter().all(|membership| membership.group.dn.as_ref().is_some_and(is_below))

@@ -2,14 +2,17 @@
 
 use std::sync::Arc;
 
+use super::content::Record;
 use super::controls::Wishes;
 use super::dirsync;
+use super::feed::is_found;
 use super::identity;
 use super::manner::Manner;
 use super::pages::Pages;
 use super::range;
 use super::reply::{Outcome, Reply};
 use super::rules;
+use super::server::Directory;
 use super::view::View;
 use crate::directory::embedded::filter::Filter;
 use crate::directory::embedded::message::Search;
@@ -22,6 +25,7 @@ const TOKEN_GROUPS: &str = "tokengroups";
 
 /// Whoever asks, and of whom.
 pub(super) struct Question<'a> {
+    pub(super) directory: &'a Directory,
     pub(super) view: &'a Arc<View>,
     pub(super) manner: &'a Manner,
     pub(super) host: &'a str,
@@ -104,12 +108,26 @@ impl Question<'_> {
         let found = view.tree().search(&base, search.scope, &filter).into_iter().flatten();
         let mut replies: Vec<Reply> =
             found.filter(|node| self.is_in_context(&base, &node.dn)).map(|node| self.entry(node)).collect();
+        if self.wishes.show_deleted && self.manner.sees_deleted {
+            let deleted = self.deleted().filter(|record| is_found(self, &base, &filter, record));
+            replies.extend(deleted.map(|record| self.entry(&view.node(&record))));
+        }
         let is_root = base == view.domain.root && search.scope == Scope::Subtree;
         if is_root && self.manner.gives_references && !self.wishes.domain_scope {
             let (dns, configuration) = (&view.domain.dns, view.domain.configuration.as_str());
             replies.push(Reply::Reference(vec![format!("ldap://{dns}/{configuration}")]));
         }
         Ok(replies)
+    }
+
+    /// What is left of the objects that were deleted.
+    fn deleted(&self) -> impl Iterator<Item = Record> {
+        let history = self.directory.history(0, self.view.number);
+        let gone = history.into_iter().filter(|event| event.after.is_none());
+        gone.filter_map(|event| {
+            let before = event.before.as_ref()?;
+            Some(dirsync::tombstone(before, self.view, event.number))
+        })
     }
 
     pub(super) fn filter(&self) -> Filter {

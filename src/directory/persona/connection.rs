@@ -280,6 +280,7 @@ impl Session {
         let held = opens.map(|opens| (opens, Counted::new(&server, |seen| &mut seen.held)));
         let (view, manner) = (server.view(), server.manner());
         let question = Question {
+            directory: &server.directory,
             view: &view,
             manner: &manner,
             host: &server.host,
@@ -288,15 +289,15 @@ impl Session {
             wishes: &wishes,
         };
         if is_feed {
-            let mut feed = Feed::open(&server, &question, &self.notifications);
+            let mut feed = Feed::open(&question, &self.notifications);
             feed.late = late;
             self.spawn(id, counted, held, feed.run(server, search, wishes, id, self.out.clone()));
             return;
         }
         let replies = if wishes.sync.is_some() {
-            super::syncrepl::poll(&question, &server.directory)
+            super::syncrepl::poll(&question)
         } else if wishes.dir_sync.is_some() {
-            super::dirsync::poll(&question, &server.directory)
+            super::dirsync::poll(&question)
         } else {
             question.answer(&mut self.pages)
         };

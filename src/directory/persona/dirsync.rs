@@ -43,11 +43,11 @@ struct Changed {
     states: Vec<Option<Arc<Record>>>,
 }
 
-pub(super) fn poll(question: &Question<'_>, directory: &Directory) -> Vec<Reply> {
-    changes(question, directory).unwrap_or_else(|outcome| vec![Reply::Done(outcome)])
+pub(super) fn poll(question: &Question<'_>) -> Vec<Reply> {
+    changes(question).unwrap_or_else(|outcome| vec![Reply::Done(outcome)])
 }
 
-fn changes(question: &Question<'_>, directory: &Directory) -> Result<Vec<Reply>, Outcome> {
+fn changes(question: &Question<'_>) -> Result<Vec<Reply>, Outcome> {
     let (view, manner) = (question.view, question.manner);
     let request = question.wishes.dir_sync.as_ref().unwrap();
     let base = question.base()?;
@@ -62,7 +62,7 @@ fn changes(question: &Question<'_>, directory: &Directory) -> Result<Vec<Reply>,
     }
     let since = position(&request.cookie)?;
     let (filter, incremental) = (question.filter(), request.flags & INCREMENTAL_VALUES != 0);
-    let mut objects = changed(view, directory, since);
+    let mut objects = changed(view, question.directory, since);
     objects.retain(|object| {
         question.is_in_context(&base, &object.record.entry.dn)
             && (!object.is_gone || manner.sees_deleted)

@@ -40,9 +40,9 @@ pub(super) struct Seen<'a> {
 
 impl Feed {
     /// Looks at the content of this moment.
-    pub(super) fn open(server: &Server, question: &Question<'_>, notifications: &Arc<()>) -> Self {
+    pub(super) fn open(question: &Question<'_>, notifications: &Arc<()>) -> Self {
         let (first, place) = if question.wishes.sync.is_some() {
-            (syncrepl::refresh(question, &server.directory, true), None)
+            (syncrepl::refresh(question, true), None)
         } else {
             (notify::begin(question, notifications), Some(notifications.clone()))
         };
@@ -81,6 +81,7 @@ impl Feed {
             let (view, manner) = (server.view(), server.manner());
             let events = server.directory.history(self.position, view.number);
             let question = Question {
+                directory: &server.directory,
                 view: &view,
                 manner: &manner,
                 host: &server.host,

@@ -12,7 +12,6 @@ use super::controls::{self, boolean};
 use super::feed::{Seen, is_found};
 use super::identity::{csn, uuid_octets};
 use super::reply::{Outcome, Reply, constructed};
-use super::server::Directory;
 use crate::directory::embedded::message::{context, enumerated, octets, sequence, universal};
 
 const SYNC_STATE: &str = "1.3.6.1.4.1.4203.1.9.1.2";
@@ -37,17 +36,17 @@ enum Known {
 }
 
 /// Refreshes a consumer once (refreshOnly).
-pub(super) fn poll(question: &Question<'_>, directory: &Directory) -> Vec<Reply> {
-    refresh(question, directory, false)
+pub(super) fn poll(question: &Question<'_>) -> Vec<Reply> {
+    refresh(question, false)
 }
 
 /// Brings a consumer up to date. One that stays is told by an intermediate response where that is done, another one by
 /// the result.
-pub(super) fn refresh(question: &Question<'_>, directory: &Directory, persist: bool) -> Vec<Reply> {
-    refreshed(question, directory, persist).unwrap_or_else(|outcome| vec![Reply::Done(outcome)])
+pub(super) fn refresh(question: &Question<'_>, persist: bool) -> Vec<Reply> {
+    refreshed(question, persist).unwrap_or_else(|outcome| vec![Reply::Done(outcome)])
 }
 
-fn refreshed(question: &Question<'_>, directory: &Directory, persist: bool) -> Result<Vec<Reply>, Outcome> {
+fn refreshed(question: &Question<'_>, persist: bool) -> Result<Vec<Reply>, Outcome> {
     let (view, base, filter) = (question.view, question.base()?, question.filter());
     let found: Vec<&Record> = view
         .records
@@ -55,7 +54,7 @@ fn refreshed(question: &Question<'_>, directory: &Directory, persist: bool) -> R
         .map(|record| &**record)
         .filter(|record| is_found(question, &base, &filter, record))
         .collect();
-    let Some(plan) = plan(question, directory, &found)? else {
+    let Some(plan) = plan(question, &found)? else {
         return Ok(vec![done(persist, None, true)]);
     };
     let changed = found.iter().filter(|record| record.changed > plan.since);
@@ -79,7 +78,7 @@ struct Plan {
 }
 
 /// The plan for what a consumer knows; `None` where it knows everything.
-fn plan(question: &Question<'_>, directory: &Directory, found: &[&Record]) -> Result<Option<Plan>, Outcome> {
+fn plan(question: &Question<'_>, found: &[&Record]) -> Result<Option<Plan>, Outcome> {
     let now = question.view.number;
     let sync = question.wishes.sync.as_ref().unwrap();
     let number = match Known::read(sync.cookie.as_deref(), now)? {
@@ -88,7 +87,7 @@ fn plan(question: &Question<'_>, directory: &Directory, found: &[&Record]) -> Re
         Known::UpTo(number) => number,
     };
     let uuids: Vec<&str> = found.iter().map(|record| record.uuid.as_str()).collect();
-    let events = number.and_then(|number| Some((number, directory.content().events(number, now)?)));
+    let events = number.and_then(|number| Some((number, question.directory.content().events(number, now)?)));
     if let Some((since, events)) = events {
         let there: HashSet<&str> = uuids.into_iter().collect();
         let known = events.iter().filter_map(|event| event.before.as_ref());

@@ -9,8 +9,8 @@ use super::identity::{self, BUILTIN_USERS, DOMAIN_SID};
 use crate::directory::embedded::tree::{Held, Node, Tree, kind};
 use crate::model::Dn;
 
-/// The USN before the first change of this directory.
-pub(super) const FIRST_USN: u64 = 4000;
+/// The USN before the first change of this directory. All have as many digits, since they are compared as text.
+pub(super) const FIRST_USN: u64 = 1_000_000;
 
 /// What only who asks for it gets.
 const OPERATIONAL: &[&str] = &[

@@ -164,3 +164,23 @@ async fn links_follow_what_they_point_to() {
     server.change(|content| content.delete(renamed));
     assert!(read(&mut ldap, LEAF, &["member"]).await.is_empty());
 }
+
+#[tokio::test]
+async fn deleted_objects_are_found_by_who_asks_for_them_and_may_see_them() {
+    let server = Persona::active_directory(COMPANY).await;
+    let mut ldap = client(&server).await;
+    let usn = server.change(|content| {
+        content.delete(BOB);
+        content.usn()
+    });
+    let filter = format!("(&(uSNChanged>={usn})(isDeleted=TRUE))");
+    let polled = async |ldap: &mut Ldap| {
+        ldap.with_controls(control("1.2.840.113556.1.4.417", None));
+        let found = search(ldap, ROOT, Scope::Subtree, &filter, &["sAMAccountName"]).await.entries;
+        found.into_iter().map(|entry| entry.attrs["sAMAccountName"][0].clone()).collect::<Vec<_>>()
+    };
+    assert!(polled(&mut ldap).await.is_empty());
+    server.set(|manner| manner.sees_deleted = true);
+    assert_eq!(polled(&mut ldap).await, ["bob"]);
+    assert!(below(&mut ldap, &filter).await.is_empty());
+}
