@@ -18,7 +18,7 @@ use super::change::{Change, EntryChange};
 use super::members::triggers;
 use super::polling::{Source, last_usn, sees_deleted};
 use super::scope::{Kind, gone, names_of_group, names_of_person};
-use crate::model::{EntityId, Trigger};
+use crate::model::{Dn, EntityId, Trigger};
 
 /// The DirSync control.
 pub(super) const DIR_SYNC: &str = "1.2.840.113556.1.4.841";
@@ -235,7 +235,12 @@ fn member(value: &str, run: &Run) -> Vec<Trigger> {
         }
         rest = after;
     }
-    found.extend(triggers(rest, run.feed.resolver.table()));
+    if found.is_empty() {
+        let listed = Dn::parse(rest).ok().map(|dn| Trigger::listed(dn.normal()));
+        let group = listed.and_then(|listed| run.feed.resolver.table().listed(listed));
+        found.extend(group.map(|group| Trigger::entity(&group.id)));
+    }
+    found.extend(triggers(rest));
     found
 }
 
