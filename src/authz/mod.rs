@@ -5,6 +5,7 @@ mod checks;
 mod explanation;
 mod follow;
 mod names;
+mod preparations;
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
@@ -15,6 +16,7 @@ use jiff::Timestamp;
 use tokio::runtime::Handle;
 
 use changes::Changes;
+use preparations::Preparations;
 
 use crate::cache::{Entry, FactsCache, Lookup};
 use crate::directory::{Directory, Usernames};
@@ -104,6 +106,7 @@ pub struct Authorizer {
     /// The names that `bound` was bound by.
     names: Mutex<GroupNames>,
     changes: Arc<Changes>,
+    preparations: Preparations,
     epoch: AtomicU64,
     names_known: AtomicBool,
     draining: AtomicBool,
@@ -135,6 +138,7 @@ impl Authorizer {
             clock,
             names: Mutex::default(),
             changes: Arc::default(),
+            preparations: Preparations::default(),
             epoch: AtomicU64::new(1),
             draining: AtomicBool::new(false),
         });
@@ -354,12 +358,12 @@ impl Authorizer {
         };
         match people.cache.get(user, load, deadline).await {
             Lookup::Fresh(entry) => {
-                let prepared = prepared(bound, &entry);
+                let prepared = self.preparations.of(bound, &entry);
                 Held::Current(entry, prepared)
             }
             Lookup::Stale(entry, why) => {
                 tracing::debug!(%why, "stale facts");
-                let prepared = prepared(bound, &entry);
+                let prepared = self.preparations.of(bound, &entry);
                 Held::Stale(entry, prepared)
             }
             Lookup::Failed(why) => {
@@ -383,7 +387,7 @@ impl Authorizer {
         let peeked = match (held, &self.people) {
             (Held::Unreachable, Some(people)) => match people.cache.peek(&request.subject.user) {
                 Lookup::Fresh(entry) => {
-                    let prepared = prepared(bound, &entry);
+                    let prepared = self.preparations.of(bound, &entry);
                     Some(Held::Current(entry, prepared))
                 }
                 Lookup::Stale(..) | Lookup::Failed(_) => None,
@@ -448,18 +452,6 @@ impl Authorizer {
             valid_until: (evaluation.until < Timestamp::MAX).then_some(evaluation.until),
             durations,
         });
-    }
-}
-
-/// The facts of an entry bound to the policy set in force, made once a binding.
-fn prepared(bound: &Bound, entry: &Entry<Prepared>) -> Arc<Prepared> {
-    match entry.prepared.load_full() {
-        Some(prepared) if bound.made(&prepared) => prepared,
-        _ => {
-            let prepared = Arc::new(bound.prepare(Arc::clone(&entry.facts)));
-            entry.prepared.store(Some(Arc::clone(&prepared)));
-            prepared
-        }
     }
 }
 

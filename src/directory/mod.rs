@@ -66,7 +66,7 @@ use credentials::Credentials;
 use feed::{Feed, FeedSettings, FeedState};
 use pool::Pool;
 use resolve::{Resolver, Search};
-use settings::{Security, error};
+use settings::{Security, Server, error};
 
 /// The directory. All of its work is done on the background runtime, whatever runtime asks.
 pub struct Directory {
@@ -155,8 +155,9 @@ impl Directory {
         let origin = {
             let (settings, tls, metrics, handle) =
                 (settings.clone(), tls.clone(), metrics.clone(), handle.clone());
-            move |server| {
+            move |server: Server| {
                 Arc::new(Origin {
+                    ours: metrics.of(&server.label),
                     server,
                     tls: tls.clone(),
                     credentials: credentials.clone(),

@@ -24,10 +24,11 @@ const MAX_EMPTY_PAGES: u32 = 16;
 pub(super) async fn first_page(
     connection: &Arc<Connection>,
     query: &Query,
+    asked: Instant,
     deadline: Instant,
 ) -> Result<Option<Found>, LookupError> {
     let (part, _) =
-        connection.part(query.clone(), vec![request(Vec::new())], Room::of(query), deadline).await?;
+        connection.part(asked, query.clone(), vec![request(Vec::new())], Room::of(query), deadline).await?;
     let is_whole = part.cut.is_some() || cookie(&part)?.is_empty();
     Ok(is_whole.then(|| connection.found(part.entries, part.cut)))
 }
@@ -36,15 +37,19 @@ pub(super) async fn first_page(
 pub(super) async fn pages(
     connection: &Arc<Connection>,
     query: &Query,
+    asked: Instant,
     deadline: Instant,
 ) -> Result<Found, LookupError> {
+    let mut asked = asked;
     let mut room = Room::of(query);
     let mut place = Vec::new();
     let mut entries = Vec::new();
     let mut beginnings = HashSet::new();
     let mut empty = 0;
     loop {
-        let (part, left) = connection.part(query.clone(), vec![request(place)], room, deadline).await?;
+        let (part, left) =
+            connection.part(asked, query.clone(), vec![request(place)], room, deadline).await?;
+        asked = Instant::now();
         room = left;
         place = cookie(&part)?;
         match part.entries.first() {

@@ -19,7 +19,7 @@ use super::logon::{self, Domain, LogonName};
 use super::ranges;
 use super::search::{Cut, Found, Query};
 use super::settings::{Flavour, GroupSearch, MatchRule, Settings, Strategy};
-use super::table::{GroupTable, ValueTable};
+use super::table::{AttributeTable, GroupTable};
 use super::{LookupError, ResultCode};
 use crate::model::{Attributes, Dn, EntityId, Facts, Person, Resolved, Trigger, Values};
 use crate::telemetry::DirectoryMetrics;
@@ -43,7 +43,7 @@ pub(super) struct Resolver {
     groups: GroupSearch,
     flavour: Flavour,
     table: GroupTable,
-    values: ValueTable,
+    shared_attributes: AttributeTable,
     known_groups: KnownGroups,
     /// Set once it was shown that `memberOf` is maintained.
     has_member_of: OnceCell<()>,
@@ -93,7 +93,7 @@ impl Resolver {
             groups: settings.group_search.clone(),
             flavour: settings.flavour,
             table: GroupTable::default(),
-            values: ValueTable::default(),
+            shared_attributes: AttributeTable::default(),
             known_groups: KnownGroups::default(),
             has_member_of: OnceCell::new(),
             metrics,
@@ -163,7 +163,7 @@ impl Resolver {
             attributes: self.attributes(&entry),
             account: if is_active_directory { complete_state(&entry) } else { state(&entry) },
             names,
-            person: Person::Found { id: member.id, dn: entry.dn },
+            person: Person::Found { id: member.id, dn: entry.dn.compact() },
             groups: groups.found.into_iter().collect(),
             partial: groups.partial,
             followed: false,
@@ -475,11 +475,11 @@ impl Resolver {
     fn attributes(&self, entry: &Entry) -> Attributes {
         let values = |from: &str| match entry.texts(from) {
             Ok(values) if values.is_empty() => None,
-            Ok(values) => Some(Values::Known(self.values.share(&values))),
+            Ok(values) => Some(Values::Known(values.into_iter().map(str::to_owned).collect())),
             Err(_) => Some(Values::Unreadable),
         };
         let read = self.attributes.iter().filter_map(|(name, from)| Some((Arc::clone(name), values(from)?)));
-        read.collect()
+        self.shared_attributes.share(read.collect())
     }
 }
 

@@ -122,12 +122,14 @@ pub(super) struct Running {
     stream: Option<RawStream>,
     ldap: Ldap,
     state: Arc<State>,
+    is_bound: bool,
     is_begun: bool,
 }
 
 impl Running {
-    pub(super) fn new(link: &Link) -> Self {
-        Self { stream: None, ldap: link.ldap.clone(), state: link.state.clone(), is_begun: false }
+    pub(super) fn new(link: &Link, is_bound: bool) -> Self {
+        let (ldap, state) = (link.ldap.clone(), link.state.clone());
+        Self { stream: None, ldap, state, is_bound, is_begun: false }
     }
 
     /// Sends the search, with these controls beside its own, and gathers what comes, for as long as there is room.
@@ -178,6 +180,8 @@ impl Running {
             ResultCode(0) => None,
             ResultCode::SIZE_LIMIT if part.entries.len() >= room.entries => Some(Cut::ByUs),
             code if code.is_limit() => Some(Cut::ByServer(code)),
+            // The connection is of no use any more, and another one is.
+            code if self.is_bound && code.says_unbound(&result.text) => return Err(LookupError::Lost),
             code => return Err(LookupError::Refused(code)),
         };
         room.entries -= part.entries.len();

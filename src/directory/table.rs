@@ -1,10 +1,9 @@
-//! What was read, so that all share what is the same for all of them: groups, which are also known by their names, and values of
-//! attributes.
+//! What was read, so that all share what is the same for all of them: groups, which are also known by their names, and attributes.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
-use crate::model::{EntityId, Group, Trigger};
+use crate::model::{Attributes, Dn, EntityId, Group, Trigger};
 
 /// How many groups there may be before those that nobody is in any more are looked for.
 const MIN_GROUPS: usize = 1_024;
@@ -35,10 +34,12 @@ impl GroupTable {
         if inner.by_id.len() >= inner.sweep_at {
             inner.sweep();
         }
-        let group = Arc::new(group);
+        let listed = group.dn.as_ref().map(|dn| Trigger::listed(dn.normal()));
+        let dn = group.dn.map(Dn::compact);
+        let group = Arc::new(Group { dn, ..group });
         inner.by_id.insert(group.id.clone(), Arc::downgrade(&group));
-        if let Some(dn) = &group.dn {
-            inner.by_dn.insert(Trigger::listed(dn.normal()), Arc::downgrade(&group));
+        if let Some(listed) = listed {
+            inner.by_dn.insert(listed, Arc::downgrade(&group));
         }
         group
     }
@@ -61,58 +62,61 @@ impl Inner {
     }
 }
 
-/// How many lists of values there may be before those that nobody has any more are looked for.
-const MIN_VALUES: usize = 4_096;
+/// How many sets of attributes there may be before those that nobody has any more are looked for.
+const MIN_ATTRIBUTES: usize = 4_096;
 
-/// The values of attributes that somebody's facts hold.
+/// The attributes that somebody's facts hold.
 #[derive(Debug, Default)]
-pub(super) struct ValueTable {
-    inner: Mutex<Values>,
+pub(super) struct AttributeTable {
+    inner: Mutex<SharedAttributes>,
 }
 
 #[derive(Debug, Default)]
-struct Values {
-    shared: HashSet<Arc<[String]>>,
+struct SharedAttributes {
+    shared: HashSet<Attributes>,
     sweep_at: usize,
 }
 
-impl ValueTable {
-    /// The one instance of these values.
-    pub(super) fn share(&self, values: &[&str]) -> Arc<[String]> {
-        let values: Arc<[String]> = values.iter().map(|value| (*value).to_owned()).collect();
+impl AttributeTable {
+    /// The one instance of these attributes.
+    pub(super) fn share(&self, attributes: Attributes) -> Attributes {
         let mut inner = self.inner.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(known) = inner.shared.get(&values) {
-            return Arc::clone(known);
+        if let Some(known) = inner.shared.get(&attributes) {
+            return known.clone();
         }
         if inner.shared.len() >= inner.sweep_at {
-            inner.shared.retain(|known| Arc::strong_count(known) > 1);
-            inner.sweep_at = inner.shared.len().saturating_mul(2).max(MIN_VALUES);
+            inner.shared.retain(|known| !known.is_alone());
+            inner.sweep_at = inner.shared.len().saturating_mul(2).max(MIN_ATTRIBUTES);
         }
-        inner.shared.insert(Arc::clone(&values));
-        values
+        inner.shared.insert(attributes.clone());
+        attributes
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::Dn;
+    use crate::model::Values;
 
     fn group(id: &str, dn: &str) -> Group {
         Group { id: EntityId::new(id), sid: None, dn: Some(Dn::parse(dn).unwrap()), name: "g".into() }
     }
 
     #[test]
-    fn values_are_one_and_those_that_nobody_has_are_forgotten() {
-        let table = ValueTable::default();
-        let first = table.share(&["a", "b"]);
-        assert!(Arc::ptr_eq(&first, &table.share(&["a", "b"])));
-        assert!(!Arc::ptr_eq(&first, &table.share(&["b", "a"])));
-        for number in 0..3 * MIN_VALUES {
-            table.share(&[&number.to_string()]);
+    fn attributes_are_one_and_those_that_nobody_has_are_forgotten() {
+        let table = AttributeTable::default();
+        let of = |value: &str| -> Attributes {
+            [("department", Values::Known([value.to_owned()].into()))].into_iter().collect()
+        };
+        let first = table.share(of("a"));
+        let again = table.share(of("a"));
+        drop(again);
+        for number in 0..3 * MIN_ATTRIBUTES {
+            table.share(of(&number.to_string()));
         }
-        assert!(table.inner.lock().unwrap().shared.len() <= MIN_VALUES + 1);
-        assert!(Arc::ptr_eq(&first, &table.share(&["a", "b"])));
+        assert!(table.inner.lock().unwrap().shared.len() <= MIN_ATTRIBUTES + 1);
+        assert!(!first.is_alone(), "somebody had it all the time");
+        assert_eq!(table.share(of("a")), first);
     }
 
     #[test]

@@ -241,7 +241,7 @@ impl<'a> Scene<'a> {
             Term::Directory(group) => match self.bound.set().group_refs().get(group.0 as usize) {
                 Some(crate::policy::ast::GroupRef::Name(name)) => format!("directory group `{name}`"),
                 Some(crate::policy::ast::GroupRef::Dn(dn)) => format!("directory group `{}`", dn.as_str()),
-                Some(crate::policy::ast::GroupRef::Id(id)) => format!("directory group `{}`", id.as_str()),
+                Some(crate::policy::ast::GroupRef::Id(id)) => format!("directory group `{id}`"),
                 None => "directory group".to_owned(),
             },
             Term::All(terms) => {

@@ -29,6 +29,7 @@ mod group_references;
 mod logon_names;
 mod lookup_cost;
 mod names_followed;
+mod operations;
 mod own_account;
 #[path = "../it/processes.rs"]
 mod processes;

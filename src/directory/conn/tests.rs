@@ -40,7 +40,9 @@ pub(in super::super) fn origin_at(port: u16, folder: &Path) -> Origin {
 
 /// Connections to this server, with the password in this folder.
 pub(in super::super) fn origin_for(server: Server, folder: &Path) -> Origin {
+    let metrics = Metrics::new().unwrap().directory;
     Origin {
+        ours: metrics.of(&server.label),
         server,
         tls: None,
         credentials: Some(Arc::new(Credentials::new(
@@ -55,7 +57,7 @@ pub(in super::super) fn origin_for(server: Server, folder: &Path) -> Origin {
         pool: PoolSettings::default(),
         flavour: Flavour::default(),
         strategy: Strategy::default(),
-        metrics: Metrics::new().unwrap().directory,
+        metrics,
         handle: Handle::current(),
         memory: Memory::default(),
     }

@@ -250,7 +250,7 @@ async fn whole(run: &Run, id: &EntityId) -> Result<Option<Entry>, LookupError> {
     let query = Query {
         attributes: names.chain(["objectClass".to_owned()]).collect(),
         limit: 1,
-        ..Query::new(format!("<GUID={}>", id.as_str()), Scope::Base)
+        ..Query::new(format!("<GUID={id}>"), Scope::Base)
     };
     match run.search().search(query).await {
         Ok(found) => Ok(found.entries.into_iter().next()),

@@ -85,7 +85,7 @@ impl Members {
                 match members(&search, &dn).await {
                     Ok(members) => tell(&feed, group, members),
                     Err(error) => {
-                        tracing::info!(group = group.as_str(), %error, "who is in a changed group is not known");
+                        tracing::info!(%group, %error, "who is in a changed group is not known");
                         feed.tell(Change::MembersUnknown { group, dn: Dn::parse(&dn).ok() });
                     }
                 }

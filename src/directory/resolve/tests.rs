@@ -36,7 +36,7 @@ async fn facts_hold_what_was_asked_for_and_everything_that_was_touched() {
     ]);
     let facts = resolved(&resolver(|_| ()), &directory, "alice").await.unwrap();
     let Person::Found { id, dn } = &facts.person else { panic!("{facts:?}") };
-    assert_eq!((id.as_str(), dn.as_str()), ("a-1", "uid=alice,ou=people"));
+    assert_eq!((id, dn.as_str()), (&EntityId::new("A-1"), "uid=alice,ou=people"));
     assert_eq!(
         facts.attributes,
         [("department", Values::Known(vec!["7".to_owned()].into()))].into_iter().collect()
