@@ -27,6 +27,10 @@ pub(super) const TOKEN_GROUPS: &str = "tokenGroups";
 /// What is asked of a person's entry so that [`Token::groups`] finds all that it needs.
 pub(super) const PERSON_ATTRIBUTES: [&str; 3] = ["primaryGroupID", "memberOf", "objectSid"];
 
+/// Finds the groups that can be in a token, which distribution groups cannot: those with the bit 0x80000000 of `groupType`
+/// (MS-ADTS 2.2.12), by the matching rule of bits (MS-ADTS 3.1.1.3.1.3.5).
+pub(super) const SECURITY_GROUPS: &str = "(groupType:1.2.840.113556.1.4.803:=2147483648)";
+
 /// The most identifiers that one search asks for.
 const MAX_SIDS: usize = 200;
 /// How many groups are remembered. Forgetting one costs a share of a search.
@@ -270,6 +274,12 @@ pub(super) fn primary_group(entry: &Entry) -> Option<Vec<u8>> {
 /// What finds the primary group.
 pub(super) fn primary_group_filter(entry: &Entry) -> Option<String> {
     primary_group(entry).map(|sid| equals_bytes("objectSid", &sid))
+}
+
+/// Whether a group says of itself that it can be in no token.
+pub(super) fn is_distribution_group(entry: &Entry) -> bool {
+    let kind = entry.first("grouptype").ok().flatten();
+    kind.and_then(|kind| kind.parse::<i32>().ok()).is_some_and(|kind| kind >= 0)
 }
 
 /// The groups that an entry is a direct member of. Values that are no names say nothing of a path.

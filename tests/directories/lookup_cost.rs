@@ -61,18 +61,15 @@ async fn a_lookup_takes_three_round_trips_and_fewer_where_something_is_known() {
             samba.rename(&renamed, "few");
         }
     }
-    // Other strategies find them in pages and in parts, but for the two groups that stand below no base of theirs. Samba
-    // takes 10 ms for each group whose own groups it is asked for.
-    for (user, groups, nested) in [("many", 998, false), ("few", 190, true)] {
-        for strategy in [Strategy::Search, Strategy::MemberOf] {
-            let mut settings = settings.clone();
-            settings.group_search.strategy = strategy;
-            settings.group_search.nested = nested;
-            let started = Instant::now();
-            let facts = open(settings).0.resolve(user, None, later()).await.unwrap();
-            println!("{user}: {groups} groups by {strategy:?}, nested {nested}: {:?}", started.elapsed());
-            assert_eq!((facts.groups.len(), facts.partial), (groups, None), "{user} {strategy:?}");
-        }
+    // Other strategies find them too, but for the two groups that stand below no base of theirs. Samba takes 10 ms for each
+    // group whose own groups it is asked for.
+    for strategy in [Strategy::Search, Strategy::MemberOf] {
+        let mut settings = settings.clone();
+        settings.group_search.strategy = strategy;
+        let started = Instant::now();
+        let facts = open(settings).0.resolve("few", None, later()).await.unwrap();
+        println!("few: 190 groups by {strategy:?}: {:?}", started.elapsed());
+        assert_eq!((facts.groups.len(), facts.partial), (190, None), "{strategy:?}");
     }
     settings.group_search.max_groups = 300;
     for (user, partial) in [("some", false), ("many", true)] {

@@ -89,6 +89,7 @@ async fn names_that_change_are_seen(feed: &str, account: &str) {
     assert_eq!(estate.decides(&frank, "nodes").await, Allow);
     samba.set(&group("kind"), "groupType", &[DISTRIBUTION]);
     estate.turns(&frank, "nodes", NoOpinion).await;
+    assert!((estate.service.metric("unresolved_policy_groups").await - 1.0).abs() < 0.5);
     samba.set(&group("kind"), "groupType", &[SECURITY]);
     estate.turns(&frank, "nodes", Allow).await;
 

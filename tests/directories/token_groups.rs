@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 
 use bailiwick::directory::{Flavour, LookupError, Settings, Strategy};
-use bailiwick::model::{Dn, EntityId, Facts, GroupMembership, Resolved};
+use bailiwick::model::{Dn, EntityId, Facts, Membership, Resolved};
 
 use crate::logon_names::{later, open, resolve};
 use crate::samba::{BASE, Entry, GROUPS, SERVICE, Samba};
@@ -29,7 +29,7 @@ fn names(facts: &Facts) -> Vec<&str> {
     names
 }
 
-fn membership<'a>(facts: &'a Facts, name: &str) -> &'a GroupMembership {
+fn membership<'a>(facts: &'a Facts, name: &str) -> Membership<'a> {
     let named = facts.groups.iter().find(|membership| *membership.group.name == *name);
     named.unwrap_or_else(|| panic!("no {name} in {:?}", names(facts)))
 }
@@ -146,6 +146,29 @@ async fn a_group_that_may_not_be_read_is_there_by_its_security_identifier() {
     }
     let name = directory.resolve_group_name("middle", later()).await;
     assert_eq!(name, Ok(Resolved::None));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_distribution_group_has_a_name_only_where_it_can_have_members() {
+    let samba = Samba::start();
+    company(&samba);
+    for strategy in [Strategy::TokenGroups, Strategy::Search, Strategy::MemberOf] {
+        let mut settings = samba.settings(SERVICE);
+        settings.group_search.strategy = strategy;
+        let (directory, _) = open(settings);
+        for (name, is_security) in
+            [("leaf", true), ("middle", true), ("top", true), ("mail", false), ("behind-mail", true)]
+        {
+            let is_found = is_security || strategy != Strategy::TokenGroups;
+            let id = EntityId::new(&samba.identity(&format!("CN={name},{GROUPS}")).guid_text());
+            let expected = if is_found { Resolved::Group(id) } else { Resolved::None };
+            assert_eq!(
+                directory.resolve_group_name(name, later()).await,
+                Ok(expected),
+                "{strategy:?} {name}"
+            );
+        }
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -207,8 +207,9 @@ async fn tell(run: &mut Run, entry: &Entry) -> Result<(), LookupError> {
     let group_name = if run.wording.group_name == "cn" { "name" } else { run.wording.group_name.as_str() };
     let mut group_names = entry.mentions(group_name).then(|| names_of_group(entry, &run.wording, group_name));
     let is_new = entry.mentions("objectclass");
-    if entry.mentions("name") && !is_new {
-        // It was renamed or moved, and only that is told: its other names may count now, or no more.
+    let (is_moved, is_other_type) = (entry.mentions("name"), entry.mentions("grouptype"));
+    if (is_moved || is_other_type) && !is_new {
+        // Only that is told: its other names may count now, or no more.
         match whole(run, &id).await? {
             Some(whole) if Kind::of(&whole) != Kind::Container => {
                 triggers.extend(names_of_person(&whole, &run.wording));
@@ -219,7 +220,7 @@ async fn tell(run: &mut Run, entry: &Entry) -> Result<(), LookupError> {
         }
     }
     // Whoever is in a group that counts from now on.
-    let has_unknown_members = has_whole_list || (entry.mentions("grouptype") && !is_new);
+    let has_unknown_members = has_whole_list || (is_other_type && !is_new);
     let change = EntryChange { id, triggers, group_names, is_gone: false };
     run.entry(change, has_unknown_members.then_some(entry.dn.as_str()));
     Ok(())
@@ -248,7 +249,7 @@ fn member(value: &str, run: &Run) -> Vec<Trigger> {
 async fn whole(run: &Run, id: &EntityId) -> Result<Option<Entry>, LookupError> {
     let names = run.wording.user_names.iter().chain([&run.wording.group_name]).cloned();
     let query = Query {
-        attributes: names.chain(["objectClass".to_owned()]).collect(),
+        attributes: names.chain(["objectClass", "groupType"].map(str::to_owned)).collect(),
         limit: 1,
         ..Query::new(format!("<GUID={id}>"), Scope::Base)
     };

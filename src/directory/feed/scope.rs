@@ -2,6 +2,7 @@
 
 use super::super::LookupError;
 use super::super::about::About;
+use super::super::active_directory::is_distribution_group;
 use super::super::entry::Entry;
 use super::super::resolve::Wording;
 use super::change::EntryChange;
@@ -111,9 +112,11 @@ pub(super) fn names_of_person(entry: &Entry, wording: &Wording) -> impl Iterator
     names.map(Trigger::named)
 }
 
-/// What policies may call a group; none where it stands elsewhere than groups do. `attribute` is where its name came.
+/// What policies may call a group; none where it stands elsewhere than groups do, or does not count. `attribute` is where
+/// its name came.
 pub(super) fn names_of_group(entry: &Entry, wording: &Wording, attribute: &str) -> Vec<String> {
-    if !entry.dn.is_within(&wording.groups) {
+    let counts = !wording.only_security_groups || !is_distribution_group(entry);
+    if !counts || !entry.dn.is_within(&wording.groups) {
         return Vec::new();
     }
     entry.texts(attribute).unwrap_or_default().into_iter().map(str::to_owned).collect()
