@@ -13,6 +13,8 @@ pub(super) struct Coverage {
     spans: SmallVec<[Span; MAX_SPANS]>,
     /// Whether the latest span may still grow.
     is_open: bool,
+    /// When it was interrupted last. A span that begins before is one that tells of everything only since.
+    interrupted: Option<Instant>,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -39,15 +41,17 @@ impl Coverage {
                 if self.spans.len() == MAX_SPANS {
                     self.spans.remove(0);
                 }
+                let since = self.interrupted.map_or(since, |interrupted| interrupted.max(since));
                 self.spans.push(Span { since, until: until.max(since) });
                 self.is_open = true;
             }
         }
     }
 
-    /// The feed may have missed something.
-    pub(super) fn interrupt(&mut self) {
+    /// The feed may have missed something until now.
+    pub(super) fn interrupt(&mut self, now: Instant) {
         self.is_open = false;
+        self.interrupted = Some(now);
     }
 
     /// What facts that were read at this instant have of it.
@@ -79,7 +83,7 @@ mod tests {
         assert_eq!(coverage.of(at(9)), None, "read before the feed was up");
         assert_eq!(coverage.of(at(10)), open(20));
         assert_eq!(coverage.of(at(25)), open(25), "read since");
-        coverage.interrupt();
+        coverage.interrupt(at(27));
         let closed = |until| Some(Covered { until: at(until), is_gapless: false });
         assert_eq!(coverage.of(at(15)), closed(20));
         assert_eq!(coverage.of(at(25)), None, "read while nobody listened");
@@ -88,9 +92,21 @@ mod tests {
         assert_eq!(coverage.of(at(25)), None);
         assert_eq!(coverage.of(at(30)), open(31));
         for next in 4..10 {
-            coverage.interrupt();
+            coverage.interrupt(at(next * 10 - 1));
             coverage.confirm(at(next * 10), at(next * 10 + 1));
         }
         assert_eq!(coverage.of(at(15)), None, "a span too long ago");
+    }
+
+    #[test]
+    fn a_feed_that_goes_on_confirms_nothing_of_what_was_read_before_an_interruption() {
+        let start = Instant::now();
+        let at = |seconds| start + Duration::from_secs(seconds);
+        let mut coverage = Coverage::default();
+        coverage.confirm(at(0), at(10));
+        coverage.interrupt(at(11));
+        coverage.confirm(at(0), at(20));
+        assert_eq!(coverage.of(at(5)), Some(Covered { until: at(10), is_gapless: false }));
+        assert_eq!(coverage.of(at(12)), Some(Covered { until: at(20), is_gapless: true }));
     }
 }

@@ -10,7 +10,7 @@ use tokio::sync::OnceCell;
 use super::about::{About, unfit};
 use super::account::{ACCOUNT_ATTRIBUTES, complete_state, state};
 use super::active_directory::{
-    self, KnownGroups, PERSON_ATTRIBUTES, TOKEN_GROUPS, Token, primary_group_filter,
+    self, KnownGroups, PERSON_ATTRIBUTES, SECURITY_GROUPS, TOKEN_GROUPS, Token, primary_group_filter,
 };
 use super::entry::{Entry, ID_ATTRIBUTES};
 use super::filter::{Template, any_of, equals};
@@ -61,6 +61,10 @@ pub(super) struct Wording {
     pub(super) user_names: Vec<String>,
     /// The one with a group's name.
     pub(super) group_name: String,
+    /// Below which entry groups have names that policies may use.
+    pub(super) groups: Dn,
+    /// Whether only security groups count (MS-ADTS 2.2.12).
+    pub(super) only_security_groups: bool,
 }
 
 /// How people are found in the directory that is asked.
@@ -184,7 +188,12 @@ impl Resolver {
         }
         let about = directory.about().await?;
         let attribute = self.group_name(&about);
-        let kinds = if about.is_active_directory() { equals("objectClass", "group") } else { group_kinds() };
+        let kinds = match (about.is_active_directory(), self.strategy(&about)) {
+            // A group that nobody's token has is not one that a policy could mean: it would never apply, and not say so.
+            (true, Strategy::TokenGroups) => format!("{}{SECURITY_GROUPS}", equals("objectClass", "group")),
+            (true, _) => equals("objectClass", "group"),
+            (false, _) => group_kinds(),
+        };
         let query = Query {
             filter: format!("(&{}{kinds})", equals(attribute, name)),
             attributes: with_ids([attribute]),
@@ -232,10 +241,7 @@ impl Resolver {
     pub(super) async fn prove(&self, directory: &impl Search) -> Result<(), LookupError> {
         let about = directory.about().await?;
         match self.strategy(&about) {
-            Strategy::TokenGroups => match active_directory::probe(directory, &self.base).await {
-                Err(LookupError::Protocol(why)) => Err(unfit("the directory server", why)),
-                proved => proved,
-            },
+            Strategy::TokenGroups => active_directory::probe(directory, &self.base).await,
             Strategy::MemberOf => self.prove_member_of(directory).await,
             Strategy::Auto | Strategy::Search => Ok(()),
         }
@@ -249,7 +255,10 @@ impl Resolver {
             (None, true) => logon::NAME_ATTRIBUTES.iter().map(|name| lower(name)).collect(),
             (None, false) => self.usual_filter.attributes().to_vec(),
         };
-        Wording { user_names, group_name: lower(self.group_name(about)) }
+        // It was checked with the settings. Where it could not be read, every group would count.
+        let groups = Dn::parse(&self.groups.base).unwrap_or_default();
+        let only_security_groups = self.strategy(about) == Strategy::TokenGroups;
+        Wording { user_names, group_name: lower(self.group_name(about)), groups, only_security_groups }
     }
 
     /// The attributes of people that are read for policies, in lower case.

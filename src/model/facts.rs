@@ -254,6 +254,12 @@ impl Facts {
         let groups = self.groups.iter().map(|membership| Trigger::entity(&membership.group.id));
         person.into_iter().chain(groups).chain(self.names.iter().copied())
     }
+
+    /// How other groups list the person's groups, as members of theirs.
+    pub fn listed_groups(&self) -> impl Iterator<Item = Trigger> + '_ {
+        let names = self.groups.iter().filter_map(|membership| membership.group.dn.as_ref());
+        names.map(|dn| Trigger::listed(dn.normal()))
+    }
 }
 
 impl Memberships {

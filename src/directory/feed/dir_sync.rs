@@ -17,8 +17,8 @@ use super::Run;
 use super::change::{Change, EntryChange};
 use super::members::triggers;
 use super::polling::{Source, last_usn, sees_deleted};
-use super::scope::{Kind, gone};
-use crate::model::{EntityId, Trigger};
+use super::scope::{Kind, gone, names_of_group, names_of_person};
+use crate::model::{Dn, EntityId, Trigger};
 
 /// The DirSync control.
 pub(super) const DIR_SYNC: &str = "1.2.840.113556.1.4.841";
@@ -35,9 +35,10 @@ const MAX_ANSWERS: usize = 10_000;
 /// The longest that one answer may take.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// What is asked for: only changes of these are told. `name` is what changes with a rename; computed attributes make the
-/// server refuse.
-const ATTRIBUTES: [&str; 13] = [
+/// What is asked for, beside the attributes that are configured: only changes of these are told. `name` is what changes with
+/// a rename; `groupType` makes a group one of those that count, or none (MS-ADTS 3.1.1.4.5.19); of `tokenGroups` a server
+/// would refuse to tell.
+const ATTRIBUTES: [&str; 15] = [
     "objectClass",
     "objectGUID",
     "objectSid",
@@ -48,7 +49,9 @@ const ATTRIBUTES: [&str; 13] = [
     "lockoutTime",
     "pwdLastSet",
     "primaryGroupID",
+    "sIDHistory",
     "member",
+    "groupType",
     "name",
     "isDeleted",
 ];
@@ -87,8 +90,14 @@ impl DirSync {
             control(DIR_SYNC, true, ber::encoded(ber::sequence(value))),
             control(EXTENDED_DN, false, ber::encoded(ber::sequence(vec![ber::integer(1)]))),
         ];
-        let configured = run.feed.resolver.attribute_names();
-        let attributes: Vec<&str> = ATTRIBUTES.into_iter().chain(configured).collect();
+        let wording = &run.wording;
+        let names = wording.user_names.iter().chain([&wording.group_name]).map(String::as_str);
+        let mut attributes = ATTRIBUTES.to_vec();
+        for name in names.chain(run.feed.resolver.attribute_names()) {
+            if !attributes.iter().any(|listed| listed.eq_ignore_ascii_case(name)) {
+                attributes.push(name);
+            }
+        }
         let stream = run.link.stream(&run.scope.context, Scope::Subtree, filter, &attributes, controls);
         let mut stream = stream.await?;
         let mut entries = Vec::new();
@@ -193,21 +202,27 @@ async fn tell(run: &mut Run, entry: &Entry) -> Result<(), LookupError> {
     let of_itself = |name: &&str| !UNCHANGED.contains(name) && *name != "member";
     let is_itself_changed = entry.names().any(|name| of_itself(&name)) || has_whole_list;
     let triggers = [Trigger::entity(&id)].into_iter().filter(|_| is_itself_changed).chain(concerned);
-    let mut triggers: Vec<Trigger> = triggers.collect();
-    for attribute in &run.wording.user_names {
-        triggers.extend(entry.texts(attribute).unwrap_or_default().into_iter().map(Trigger::named));
-    }
-    if entry.mentions("name") && !entry.mentions("objectclass") && is_container(run, &id).await? {
-        // With it whatever stands below it was renamed.
-        run.tell(Change::Anything);
-    }
+    let mut triggers: Vec<Trigger> = triggers.chain(names_of_person(entry, &run.wording)).collect();
     // What is called `cn` is told as `name`.
     let group_name = if run.wording.group_name == "cn" { "name" } else { run.wording.group_name.as_str() };
-    let group_names = entry
-        .mentions(group_name)
-        .then(|| entry.texts(group_name).unwrap_or_default().into_iter().map(str::to_owned).collect());
+    let mut group_names = entry.mentions(group_name).then(|| names_of_group(entry, &run.wording, group_name));
+    let is_new = entry.mentions("objectclass");
+    let (is_moved, is_other_type) = (entry.mentions("name"), entry.mentions("grouptype"));
+    if (is_moved || is_other_type) && !is_new {
+        // Only that is told: its other names may count now, or no more.
+        match whole(run, &id).await? {
+            Some(whole) if Kind::of(&whole) != Kind::Container => {
+                triggers.extend(names_of_person(&whole, &run.wording));
+                group_names = Some(names_of_group(&whole, &run.wording, &run.wording.group_name));
+            }
+            // With it whatever stands below it was renamed.
+            _ => run.tell(Change::Anything),
+        }
+    }
+    // Whoever is in a group that counts from now on.
+    let has_unknown_members = has_whole_list || (is_other_type && !is_new);
     let change = EntryChange { id, triggers, group_names, is_gone: false };
-    run.entry(change, has_whole_list.then_some(entry.dn.as_str()));
+    run.entry(change, has_unknown_members.then_some(entry.dn.as_str()));
     Ok(())
 }
 
@@ -221,19 +236,26 @@ fn member(value: &str, run: &Run) -> Vec<Trigger> {
         }
         rest = after;
     }
-    found.extend(triggers(rest, run.feed.resolver.table()));
+    if found.is_empty() {
+        let listed = Dn::parse(rest).ok().map(|dn| Trigger::listed(dn.normal()));
+        let group = listed.and_then(|listed| run.feed.resolver.table().listed(listed));
+        found.extend(group.map(|group| Trigger::entity(&group.id)));
+    }
+    found.extend(triggers(rest));
     found
 }
 
-async fn is_container(run: &Run, id: &EntityId) -> Result<bool, LookupError> {
+/// An object of which only what changed was told; `None` where it may not be read, or is gone by now.
+async fn whole(run: &Run, id: &EntityId) -> Result<Option<Entry>, LookupError> {
+    let names = run.wording.user_names.iter().chain([&run.wording.group_name]).cloned();
     let query = Query {
-        attributes: vec!["objectClass".to_owned()],
+        attributes: names.chain(["objectClass", "groupType"].map(str::to_owned)).collect(),
         limit: 1,
         ..Query::new(format!("<GUID={id}>"), Scope::Base)
     };
     match run.search().search(query).await {
-        Ok(found) => Ok(found.entries.first().is_none_or(|entry| Kind::of(entry) == Kind::Container)),
-        Err(error) if error.is_of_one_question() => Ok(true),
+        Ok(found) => Ok(found.entries.into_iter().next()),
+        Err(error) if error.is_of_one_question() => Ok(None),
         Err(error) => Err(error),
     }
 }

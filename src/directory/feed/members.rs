@@ -13,7 +13,6 @@ use super::super::groups::{MEMBER_ATTRIBUTES, primary_members, without_uid};
 use super::super::ranges;
 use super::super::resolve::Search;
 use super::super::search::Query;
-use super::super::table::GroupTable;
 use super::change::Change;
 use super::{Feed, OnLink};
 use crate::model::{Dn, EntityId, Trigger};
@@ -83,14 +82,13 @@ impl Members {
             let (feed, link) = (Arc::clone(&self.feed), Arc::clone(&self.link));
             let telling = async move {
                 let search = OnLink { link: &link, patience: feed.settings.operation };
-                let change = match members(&search, feed.resolver.table(), &dn).await {
-                    Ok(members) => Change::Members { group, members },
+                match members(&search, &dn).await {
+                    Ok(members) => tell(&feed, group, members),
                     Err(error) => {
                         tracing::info!(%group, %error, "who is in a changed group is not known");
-                        Change::MembersUnknown { group, dn: Dn::parse(&dn).ok() }
+                        feed.tell(Change::MembersUnknown { group, dn: Dn::parse(&dn).ok() });
                     }
-                };
-                feed.tell(change);
+                }
                 ticket
             };
             self.reading.spawn_on(telling, self.link.handle());
@@ -108,16 +106,24 @@ impl Drop for Members {
     }
 }
 
-/// Whoever a group lists as its members: people by their names, and groups that somebody is known to be in by their
-/// identity as well.
+/// Tells who is in a group: first as it lists them, which is what lookups that are under way are judged by. Whoever was
+/// looked up before has the groups among the members in the table by now; they are told by their identity.
+fn tell(feed: &Feed, group: EntityId, members: Vec<Trigger>) {
+    let listed = members.clone();
+    feed.tell(Change::Members { group: group.clone(), members });
+    let table = feed.resolver.table();
+    let groups = listed.into_iter().filter_map(|member| table.listed(member));
+    let members: Vec<Trigger> = groups.map(|group| Trigger::entity(&group.id)).collect();
+    if !members.is_empty() {
+        feed.tell(Change::Members { group, members });
+    }
+}
+
+/// Whoever a group lists as its members.
 ///
 /// # Errors
 /// Where it could not be read, or is too large.
-async fn members(
-    directory: &impl Search,
-    table: &GroupTable,
-    group: &str,
-) -> Result<Vec<Trigger>, LookupError> {
+async fn members(directory: &impl Search, group: &str) -> Result<Vec<Trigger>, LookupError> {
     let query = Query {
         attributes: MEMBER_ATTRIBUTES.iter().chain(&["gidNumber"]).map(|&name| name.to_owned()).collect(),
         limit: 1,
@@ -142,7 +148,7 @@ async fn members(
             return Err(LookupError::Protocol("a group with too many members to compare"));
         }
         let texts = values.into_iter().filter_map(|value| std::str::from_utf8(value).ok());
-        texts.for_each(|text| members.extend(triggers(text, table)));
+        texts.for_each(|text| members.extend(triggers(text)));
     }
     let gids = found.entries.first().map(|group| group.texts("gidnumber")).transpose()?;
     members.extend(gids.into_iter().flatten().map(primary_members));
@@ -153,9 +159,8 @@ async fn members(
 
 /// By what a member is recognised that a group lists so. A `memberUid` is no name of an entry, as a rule; where it could be
 /// read as one, that does no harm.
-pub(super) fn triggers(member: &str, table: &GroupTable) -> impl Iterator<Item = Trigger> {
+pub(super) fn triggers(member: &str) -> impl Iterator<Item = Trigger> {
     let dn = Dn::parse(without_uid(member)).ok();
     let listed = dn.map(|dn| Trigger::listed(dn.normal()));
-    let group = listed.and_then(|listed| table.listed(listed)).map(|group| Trigger::entity(&group.id));
-    [Some(Trigger::listed(member)), listed, group].into_iter().flatten()
+    [Some(Trigger::listed(member)), listed].into_iter().flatten()
 }
