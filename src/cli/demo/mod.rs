@@ -3,6 +3,7 @@
 mod company;
 mod tour;
 
+use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
@@ -76,6 +77,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<Exit, Failure> {
         && !arguments.once
     {
         clock.set(None);
+        folder.write_addresses(&service)?;
         say(&folder.instructions(&service))?;
         runtime.block_on(signals.next());
         say("\nStopping.\n")?;
@@ -113,14 +115,15 @@ impl Folder {
     /// Writes everything that the demo's service reads.
     fn write(path: PathBuf) -> Result<Self, Failure> {
         let authority = Authority::new("bailiwick demo").map_err(Failure::operational)?;
-        let loopback = [std::net::Ipv4Addr::LOCALHOST.into()];
+        let loopback = [Ipv4Addr::LOCALHOST.into()];
         let server = authority.server(&["localhost"], &loopback).map_err(Failure::operational)?;
         let api_server = authority.client(API_SERVER, &[]).map_err(Failure::operational)?;
         let mut token = [0_u8; 16];
         getrandom::fill(&mut token)
             .map_err(|error| Failure::operational(format!("no random numbers: {error}")))?;
         let token: String = token.iter().map(|byte| format!("{byte:02x}")).collect();
-        let configuration = CONFIGURATION.replace("CLUSTER", CLUSTER).replace("API_SERVER", API_SERVER);
+        let any_port = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
+        let configuration = configuration(&any_port, &any_port);
         for (file, content) in [
             ("ca.pem", authority.ca_pem()),
             ("server.pem", &server.cert_pem),
@@ -141,11 +144,19 @@ impl Folder {
         Ok(Self { ca_pem: authority.ca_pem().to_owned(), path, token, api_server })
     }
 
+    /// Puts into the configuration where the service listens, for the commands that ask it.
+    fn write_addresses(&self, service: &Service) -> Result<(), Failure> {
+        let configuration = configuration(&service.webhook.address, &service.admin.address);
+        write(&self.path.join("config.yaml"), &configuration, 0o644)
+    }
+
     fn instructions(&self, service: &Service) -> String {
         let dir = self.path.display();
         let webhook = service.webhook.address;
         let admin = service.admin.address;
         let token = &self.token;
+        let bailiwick = std::env::current_exe().unwrap_or_else(|_| PathBuf::from("bailiwick"));
+        let bailiwick = bailiwick.display();
         format!(
             r#"
 The service runs until Ctrl-C. Its clock shows the real time now.
@@ -163,6 +174,10 @@ Why is that so?
     {{"apiVersion": "authorization.k8s.io/v1", "kind": "SubjectAccessReview", "spec": {{"user": "alice",
       "groups": ["system:authenticated"], "resourceAttributes": {{"verb": "get", "resource": "pods",
       "namespace": "payments-prod", "name": "web-1"}}}}}}'
+
+How is the directory asked for somebody, and what does the service hold of them?
+
+  {bailiwick} lookup nina --config {dir}/config.yaml
 
 What Prometheus and the kubelet see:
 
@@ -189,17 +204,25 @@ fn write(path: &Path, content: &str, mode: u32) -> Result<(), Failure> {
     written.map_err(|error| Failure::operational(format!("{}: {error}", path.display())))
 }
 
+fn configuration(webhook: &SocketAddr, admin: &SocketAddr) -> String {
+    [("CLUSTER", CLUSTER), ("API_SERVER", API_SERVER)]
+        .iter()
+        .fold(CONFIGURATION.to_owned(), |text, (word, value)| text.replace(word, value))
+        .replace("WEBHOOK", &webhook.to_string())
+        .replace("ADMIN", &admin.to_string())
+}
+
 /// What `serve` would be started with.
 const CONFIGURATION: &str = r#"# The configuration of the demo: `bailiwick serve --config` runs the same.
 apiVersion: bailiwick.dev/v1alpha1
 kind: Configuration
 server:
-  listen: 127.0.0.1:0
+  listen: WEBHOOK
   cluster: CLUSTER
   tls: {certFile: server.pem, keyFile: server.key, clientCAFile: ca.pem}
   clients:
     - {name: API_SERVER, clusters: [CLUSTER]}
-admin: {listen: "127.0.0.1:0", tokenFile: admin-token}
+admin: {listen: "ADMIN", tokenFile: admin-token}
 directory:
   kind: embedded
   ldif: people.ldif

@@ -18,14 +18,18 @@ fn the_tour_shows_each_decision_and_ends() {
     assert!(!out.contains("curl "), "it does not stay: {out}");
 }
 
+fn is_command(line: &str) -> bool {
+    [String::from("curl "), format!("{BAILIWICK} ")].iter().any(|begin| line.trim_start().starts_with(begin))
+}
+
 /// Commands of more than one line: what is indented as they are, until an empty line.
-fn curl_commands(lines: &[String]) -> Vec<String> {
+fn printed_commands(lines: &[String]) -> Vec<String> {
     let mut commands: Vec<String> = Vec::new();
     for paragraph in lines.split(|line| line.trim().is_empty()) {
         for line in paragraph {
-            if line.trim_start().starts_with("curl ") {
+            if is_command(line) {
                 commands.push(format!("{line}\n"));
-            } else if line.starts_with("    ") && paragraph[0].trim_start().starts_with("curl ") {
+            } else if line.starts_with("    ") && is_command(&paragraph[0]) {
                 commands.last_mut().unwrap().push_str(&format!("{line}\n"));
             }
         }
@@ -65,7 +69,7 @@ fn the_printed_commands_work_as_printed_and_an_interrupt_ends_it() {
         }
     }
     let answers = std::panic::catch_unwind(|| {
-        curl_commands(&lines).iter().map(|command| in_bash(command)).collect::<Vec<_>>()
+        printed_commands(&lines).iter().map(|command| in_bash(command)).collect::<Vec<_>>()
     });
     signal_process(&process, "-INT");
     let ended = ended(&mut process, Instant::now() + Duration::from_secs(15));
@@ -74,13 +78,15 @@ fn the_printed_commands_work_as_printed_and_an_interrupt_ends_it() {
         process.wait().unwrap();
     }
     let answers = answers.unwrap();
-    let [review, explanation, metrics, ready] = answers.as_slice() else {
+    let [review, explanation, looked_up, metrics, ready] = answers.as_slice() else {
         panic!("{} commands", answers.len());
     };
     let review: serde_json::Value = serde_json::from_str(review).unwrap();
     assert_eq!(review["status"]["denied"], true, "{review}");
     let explanation: serde_json::Value = serde_json::from_str(explanation).unwrap();
     assert_eq!(explanation["facts"]["person"], "found", "{explanation}");
+    assert!(looked_up.contains("  support < staff\n"), "{looked_up}");
+    assert!(looked_up.contains(" holds facts: "), "{looked_up}");
     assert!(metrics.contains("bailiwick_decisions_total"), "{metrics}");
     assert!(ready.contains("readyz check passed"), "{ready}");
     assert_eq!(ended.expect("it ends").code(), Some(0));
