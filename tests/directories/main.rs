@@ -45,6 +45,7 @@ mod samba_itself;
 #[path = "../it/slapd.rs"]
 #[allow(dead_code, reason = "the everyday tests use more of it")]
 mod slapd;
+mod srv_records;
 mod ten_thousand_searches;
 mod token_groups;
 mod trial;
