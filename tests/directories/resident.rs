@@ -2,6 +2,9 @@
 
 use std::fs;
 
+/// Threads for what blocks, such as reading files, come and go: they stay for ten idle seconds (tokio's default).
+pub const PASSING_THREADS: u64 = 2;
+
 /// What a process holds at one instant.
 #[derive(Debug, Clone, Copy)]
 pub struct Held {
