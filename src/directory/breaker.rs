@@ -36,6 +36,11 @@ impl Breaker {
         self.opened.is_none()
     }
 
+    /// Whether nothing went wrong since the server last did what was asked.
+    pub(super) fn is_well(&self) -> bool {
+        self.failures == 0
+    }
+
     /// Whether requests go to other servers first, where there are any.
     pub(super) fn prefers_others(&self, now: Instant) -> bool {
         self.prefer_others_until.is_some_and(|until| now < until)

@@ -9,6 +9,7 @@ use tokio::sync::watch;
 use super::LookupError;
 use super::about::About;
 use super::conn::{Connection, Found, Origin, Query, ServerId};
+use super::credentials::{Content, Credentials};
 use super::dedicated::Dedicated;
 use super::search::ping;
 use super::server::ServerPool;
@@ -299,8 +300,7 @@ impl Pool {
 
     /// A new password renews every connection, by the care for each.
     async fn watch_secret(&self) {
-        let credentials = self.servers.load().first().and_then(|server| server.origin.credentials.clone());
-        if let Some(credentials) = credentials {
+        if let Some(credentials) = self.credentials() {
             // Reading does not panic; if it did, there is the next time.
             let _ = tokio::task::spawn_blocking(move || credentials.watch()).await;
         }
@@ -309,6 +309,20 @@ impl Pool {
     /// Whether some server answered when it was last asked, as far as is known.
     pub(super) fn is_up(&self) -> bool {
         self.servers.load().iter().any(|server| server.breaker().is_closed())
+    }
+
+    /// Whether some server did what was asked when it was last asked, as far as is known.
+    pub(super) fn is_well(&self) -> bool {
+        self.servers.load().iter().any(|server| server.breaker().is_well())
+    }
+
+    /// What our secret is recognised by, as it was last looked at.
+    pub(super) fn secret(&self) -> Option<Content> {
+        self.credentials()?.newest()
+    }
+
+    fn credentials(&self) -> Option<Arc<Credentials>> {
+        self.servers.load().first()?.origin.credentials.clone()
     }
 
     fn order_without_last_resort(&self) -> Vec<Arc<ServerPool>> {
@@ -328,6 +342,17 @@ impl Pool {
         self.servers.load().iter().for_each(|server| server.stop());
         let dedicated = self.dedicated.lock().unwrap_or_else(PoisonError::into_inner);
         dedicated.iter().filter_map(Weak::upgrade).for_each(|connection| connection.link().kill());
+    }
+}
+
+#[cfg(test)]
+impl Pool {
+    pub(super) fn each_breaker(&self, change: impl Fn(&mut super::breaker::Breaker)) {
+        self.servers.load().iter().for_each(|server| change(&mut server.breaker()));
+    }
+
+    pub(super) fn watch_secret_now(&self) {
+        self.credentials().unwrap().watch();
     }
 }
 

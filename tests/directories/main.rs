@@ -18,6 +18,7 @@
 mod account_states;
 mod changes_seen;
 mod estate;
+mod faults_run;
 #[path = "../it/faulty.rs"]
 #[allow(dead_code, reason = "the everyday tests use more of it")]
 mod faulty;
@@ -26,19 +27,26 @@ mod feed_limits;
 #[allow(dead_code, reason = "the everyday tests use more of it")]
 mod fixture;
 mod group_references;
+mod load;
 mod logon_names;
 mod lookup;
 mod lookup_cost;
 mod names_followed;
+mod namespace;
 mod operations;
 mod own_account;
+mod packets_lost;
 #[path = "../it/processes.rs"]
 mod processes;
 mod refused_starts;
+mod resident;
 mod samba;
 mod samba_itself;
 #[path = "../it/slapd.rs"]
 #[allow(dead_code, reason = "the everyday tests use more of it")]
 mod slapd;
+mod srv_records;
+mod ten_thousand_searches;
 mod token_groups;
+mod trial;
 mod wire;

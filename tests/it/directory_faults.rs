@@ -124,6 +124,8 @@ async fn whatever_a_server_says_it_is_never_taken_for_nobody_or_for_no_groups() 
         Answer::LyingLength,
         Answer::HugeLength,
         Answer::DeepNesting,
+        Answer::HundredDeep,
+        Answer::Referral("ldaps://127.0.0.1:1/dc=x??sub".to_owned()),
         Answer::UnknownOperation,
         Answer::OtherOperation,
         Answer::Hang,

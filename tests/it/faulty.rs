@@ -3,6 +3,7 @@
 //! [`FaultProxy`] stands before any TCP server, LDAP or LDAPS, and fails as networks do. [`FakeServer`] is an LDAP server
 //! that answers searches as no server should. Both serve on a free port of 127.0.0.1 and end when they are dropped.
 
+use std::collections::VecDeque;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -16,7 +17,7 @@ use tokio::net::tcp::{ReadHalf, WriteHalf};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio::task::{JoinHandle, JoinSet};
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep, sleep_until};
 
 /// What a [`FaultProxy`] does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -40,6 +41,7 @@ pub enum Mode {
 /// A TCP proxy with faults that can be switched while it runs.
 pub struct FaultProxy {
     address: SocketAddr,
+    target: watch::Sender<SocketAddr>,
     mode: watch::Sender<Mode>,
     accepted: Arc<AtomicUsize>,
     task: JoinHandle<()>,
@@ -50,10 +52,11 @@ impl FaultProxy {
     pub async fn start(target: SocketAddr) -> Self {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
         let address = listener.local_addr().unwrap();
+        let target = watch::Sender::new(target);
         let mode = watch::Sender::new(Mode::Ok);
         let accepted = Arc::new(AtomicUsize::new(0));
-        let task = tokio::spawn(run(listener, target, mode.subscribe(), Arc::clone(&accepted)));
-        Self { address, mode, accepted, task }
+        let task = tokio::spawn(run(listener, target.subscribe(), mode.subscribe(), Arc::clone(&accepted)));
+        Self { address, target, mode, accepted, task }
     }
 
     /// Where it listens.
@@ -64,6 +67,11 @@ impl FaultProxy {
     /// Switches the mode, for the connections that are open too. That it takes effect has to be awaited by its effect.
     pub fn set(&self, mode: Mode) {
         self.mode.send_replace(mode);
+    }
+
+    /// Stands before this server from now on, which may be the same one: all connections are reset.
+    pub fn turn(&self, target: SocketAddr) {
+        self.target.send_replace(target);
     }
 
     /// How many connections were accepted so far.
@@ -80,7 +88,7 @@ impl Drop for FaultProxy {
 
 async fn run(
     listener: TcpListener,
-    target: SocketAddr,
+    target: watch::Receiver<SocketAddr>,
     mut mode: watch::Receiver<Mode>,
     accepted: Arc<AtomicUsize>,
 ) {
@@ -99,7 +107,7 @@ async fn run(
         tokio::select! {
             client = listening.accept() => {
                 accepted.fetch_add(1, Ordering::Relaxed);
-                connections.spawn(bridge(client.unwrap().0, target, mode.clone()));
+                connections.spawn(bridge(client.unwrap().0, target.clone(), mode.clone()));
             }
             changed = mode.changed() => changed.unwrap(),
         }
@@ -108,13 +116,18 @@ async fn run(
 }
 
 /// Passes bytes between a client and the server. The client is reset unless both sides ended in good order.
-async fn bridge(mut client: TcpStream, target: SocketAddr, mut mode: watch::Receiver<Mode>) {
+async fn bridge(
+    mut client: TcpStream,
+    mut target: watch::Receiver<SocketAddr>,
+    mut mode: watch::Receiver<Mode>,
+) {
     SockRef::from(&client).set_linger(Some(Duration::ZERO)).unwrap();
     let broken = |mode: &Mode| matches!(mode, Mode::Reset | Mode::Refuse);
     if broken(&mode.borrow()) {
         return;
     }
-    let Ok(mut server) = TcpStream::connect(target).await else { return };
+    let address = *target.borrow_and_update();
+    let Ok(mut server) = TcpStream::connect(address).await else { return };
     client.set_nodelay(true).unwrap();
     server.set_nodelay(true).unwrap();
     let (from_client, to_client) = client.split();
@@ -124,6 +137,7 @@ async fn bridge(mut client: TcpStream, target: SocketAddr, mut mode: watch::Rece
     let in_order = tokio::select! {
         ended = async { tokio::try_join!(requests, answers) } => ended.is_ok(),
         _ = mode.wait_for(broken) => false,
+        _ = target.changed() => false,
     };
     if in_order {
         SockRef::from(&client).set_linger(None).unwrap();
@@ -144,16 +158,30 @@ async fn pump(
 ) -> std::io::Result<()> {
     let mut chunk = vec![0; CHUNK];
     let mut passed = 0;
+    // What is held back, and until when.
+    let mut held = VecDeque::<(Instant, Vec<u8>)>::new();
     loop {
-        let read = from.read(&mut chunk).await?;
+        let due = held.front().map(|(due, _)| *due);
+        let read = tokio::select! {
+            read = from.read(&mut chunk) => read?,
+            () = sleep_until(due.unwrap_or_else(Instant::now)), if due.is_some() => {
+                drop(mode.wait_for(|mode| *mode != Mode::Blackhole).await.unwrap());
+                to.write_all(&held.pop_front().unwrap().1).await?;
+                continue;
+            }
+        };
         let now = *mode.wait_for(|mode| *mode != Mode::Blackhole).await.unwrap();
         let bytes = &chunk[..read];
         match now {
-            _ if bytes.is_empty() => return to.shutdown().await,
-            Mode::Latency(delay) if answers => {
-                sleep(delay).await;
-                to.write_all(bytes).await?;
+            _ if bytes.is_empty() => {
+                for (due, bytes) in held {
+                    sleep_until(due).await;
+                    to.write_all(&bytes).await?;
+                }
+                return to.shutdown().await;
             }
+            Mode::Latency(delay) if answers => held.push_back((Instant::now() + delay, bytes.to_vec())),
+            _ if !held.is_empty() => held.push_back((Instant::now(), bytes.to_vec())),
             Mode::Drip(bytes_a_second) if answers => {
                 let intervals = 1000 / DRIP_INTERVAL.as_millis() as usize;
                 for drop in bytes.chunks((bytes_a_second / intervals).max(1)) {
@@ -188,6 +216,10 @@ pub enum Answer {
     HugeLength,
     /// 83 KB of sequences in sequences, which end a process that decodes them by recursion.
     DeepNesting,
+    /// A well-formed message of a hundred sequences in sequences.
+    HundredDeep,
+    /// The search is to be gone on with at this URL, by a reference and by the result as well (RFC 4511, 4.5.3 and 4.1.10).
+    Referral(String),
     /// An operation that LDAP does not have.
     UnknownOperation,
     /// A bind's response, which is well-formed, in answer to a search.
@@ -319,6 +351,15 @@ fn bytes_of(answer: &Answer, id: i32) -> Vec<u8> {
             let nested = |left: u32| [&[0x30, 0x83], &(left * 5).to_be_bytes()[1..]].concat();
             (0..16_600).rev().flat_map(nested).collect()
         }
+        Answer::HundredDeep => {
+            let nested = (0..100).fold(Vec::new(), |inner, _| element(0x30, &inner));
+            message(id, 0x64, &[element(0x04, b"cn=deep"), nested].concat())
+        }
+        Answer::Referral(url) => {
+            let url = element(0x04, url.as_bytes());
+            let result = [result(10), element(0xa3, &url)].concat();
+            [message(id, 0x73, &url), message(id, 0x65, &result)].concat()
+        }
         Answer::UnknownOperation => message(id, 0x7e, &result(0)),
         Answer::OtherOperation => message(id, 0x61, &result(0)),
         Answer::Hang => Vec::new(),
@@ -356,7 +397,7 @@ mod tests {
     use std::io::ErrorKind;
 
     use bailiwick::directory::frame::FrameError;
-    use tokio::time::{Instant, timeout};
+    use tokio::time::timeout;
 
     use super::*;
 
@@ -392,6 +433,17 @@ mod tests {
         stream.shutdown().await.unwrap();
         assert_eq!(stream.read(&mut [0; 9]).await.unwrap(), 0);
         assert_eq!(proxy.accepted(), 1);
+    }
+
+    #[tokio::test]
+    async fn a_proxy_that_is_turned_to_another_server_resets_what_is_open() {
+        let proxy = FaultProxy::start(echo().await).await;
+        let mut stream = TcpStream::connect(proxy.address()).await.unwrap();
+        assert_eq!(exchange(&mut stream, "hello").await.unwrap(), "hello");
+        proxy.turn(echo().await);
+        assert_eq!(stream.read(&mut [0; 9]).await.unwrap_err().kind(), ErrorKind::ConnectionReset);
+        let mut stream = TcpStream::connect(proxy.address()).await.unwrap();
+        assert_eq!(exchange(&mut stream, "hello").await.unwrap(), "hello");
     }
 
     #[tokio::test]

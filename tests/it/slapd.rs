@@ -2,7 +2,7 @@
 //! slapd fails the tests that need it: `apt-get install slapd ldap-utils`.
 
 use std::fmt::Write as _;
-use std::net::{TcpListener, TcpStream};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -15,7 +15,7 @@ pub const BASE: &str = "dc=example,dc=test";
 pub const PEOPLE: &str = "ou=people,dc=example,dc=test";
 pub const GROUPS: &str = "ou=groups,dc=example,dc=test";
 pub const SERVICE: &str = "cn=svc,dc=example,dc=test";
-const PASSWORD: &str = "svcpw";
+pub const PASSWORD: &str = "svcpw";
 /// The overlay by which changes are pushed, for the configuration of a [`Slapd`].
 pub const SYNCPROV: &str = "overlay syncprov\nsyncprov-sessionlog 1000\n";
 /// How long slapd may take to start or to end.
@@ -110,6 +110,18 @@ impl Slapd {
         format!("ldaps://127.0.0.1:{}", self.ldaps)
     }
 
+    /// Where it listens for LDAPS.
+    #[allow(dead_code, reason = "the tests against real directories use it")]
+    pub fn address(&self) -> SocketAddr {
+        (Ipv4Addr::LOCALHOST, self.ldaps).into()
+    }
+
+    /// Another password in the file that the service reads.
+    #[allow(dead_code, reason = "the tests against real directories use it")]
+    pub fn write_password(&self, password: &str) {
+        std::fs::write(self.path("password"), password).unwrap();
+    }
+
     pub fn path(&self, name: &str) -> PathBuf {
         self.folder.path().join(name)
     }
@@ -159,6 +171,8 @@ fn program(name: &str) -> PathBuf {
 }
 
 fn authority(folder: &Path, name: &str) {
+    // Of two authorities of one name, only one is tried.
+    let place = folder.file_name().unwrap().to_string_lossy();
     let key = folder.join(format!("{name}.key"));
     let certificate = folder.join(format!("{name}.pem"));
     run(Command::new("openssl")
@@ -173,7 +187,7 @@ fn authority(folder: &Path, name: &str) {
             "-days",
             "2",
         ])
-        .args(["-subj", &format!("/CN=test authority {name}")])
+        .args(["-subj", &format!("/CN=test authority {name} of {place}")])
         .args(["-addext", "keyUsage=critical,keyCertSign,cRLSign", "-keyout"])
         .arg(key)
         .arg("-out")

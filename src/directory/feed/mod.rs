@@ -30,6 +30,7 @@ use crate::telemetry::DirectoryMetrics;
 pub use change::{Change, ChangeHandler, EntryChange};
 use dir_sync::DirSync;
 use members::Members;
+use pause::Pause;
 use scope::Scope;
 use sync_repl::SyncRepl;
 use timestamps::Timestamps;
@@ -38,6 +39,7 @@ use usn::Usn;
 mod change;
 mod dir_sync;
 mod members;
+mod pause;
 mod polling;
 mod scope;
 mod sync;
@@ -47,11 +49,6 @@ mod tests;
 mod timestamps;
 mod usn;
 
-/// The pause before a broken feed is begun again; each failure doubles it.
-const FIRST_PAUSE: Duration = Duration::from_millis(250);
-const LONGEST_PAUSE: Duration = Duration::from_secs(30);
-/// A feed that held for so long is begun again without a pause.
-const GOOD_RUN: Duration = Duration::from_secs(60);
 /// How often the metrics say how old the feed's last word is.
 const LAG_INTERVAL: Duration = Duration::from_secs(1);
 
@@ -86,6 +83,7 @@ pub(super) struct FeedState {
 /// What a feed that is up follows.
 #[derive(Debug)]
 struct Following {
+    since: Instant,
     server: ServerId,
     base: Dn,
     is_complete: bool,
@@ -169,20 +167,17 @@ impl Feed {
 
     async fn follow(self: &Arc<Self>) {
         let mut mechanism: Option<Mechanism> = None;
-        let mut pause = FIRST_PAUSE;
+        let mut pause = Pause::new();
         loop {
-            let begun = Instant::now();
             let error = self.attempt(&mut mechanism).await;
-            self.down(&error.to_string());
+            let was_up = self.down(&error.to_string());
             match &error {
                 LookupError::Stopped => return,
                 // Said once, and not again until the directory can be used otherwise.
                 LookupError::Unfit(_) => tracing::error!(%error, "no change feed"),
                 _ => tracing::warn!(%error, "the change feed is down"),
             }
-            pause = if begun.elapsed() >= GOOD_RUN { FIRST_PAUSE } else { pause };
-            tokio::time::sleep(pause.mul_f64(0.5 + super::conn::jitter() / 2.0)).await;
-            pause = (pause * 2).min(LONGEST_PAUSE);
+            pause.wait(was_up, super::conn::jitter(), &self.pool).await;
         }
     }
 
@@ -242,8 +237,9 @@ impl Feed {
         matches!(self.kind, ChangeFeed::Auto | ChangeFeed::Notify)
     }
 
-    fn down(&self, why: &str) {
-        self.state.following.store(None);
+    /// The feed is down, because of this; says for how long it was up.
+    fn down(&self, why: &str) -> Duration {
+        let followed = self.state.following.swap(None);
         self.pool.pin(None);
         self.metrics.feed_up.set(0);
         self.state.show(|status| {
@@ -251,6 +247,7 @@ impl Feed {
             status.server = None;
             why.clone_into(&mut status.trouble);
         });
+        followed.map_or(Duration::ZERO, |followed| followed.since.elapsed())
     }
 
     async fn show_lag(&self) {
@@ -298,7 +295,8 @@ impl Run {
                 trouble: String::new(),
             };
         });
-        let following = Following { server, base: self.scope.base.clone(), is_complete };
+        let following =
+            Following { since: Instant::now(), server, base: self.scope.base.clone(), is_complete };
         self.feed.state.following.store(Some(Arc::new(following)));
     }
 

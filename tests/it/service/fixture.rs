@@ -266,6 +266,11 @@ impl Service {
         line.map_or(0.0, |value| value.parse().unwrap())
     }
 
+    #[allow(dead_code, reason = "the tests against real directories look at the process")]
+    pub fn id(&self) -> u32 {
+        self.process.id()
+    }
+
     pub fn signal(&self, signal: &str) {
         signal_process(&self.process, signal);
     }
