@@ -22,6 +22,9 @@ use super::{Bind, LookupError};
 const FIRST_WAIT: Duration = Duration::from_secs(65 * 60);
 /// Each further refusal doubles the wait, up to this.
 const LONGEST_WAIT: Duration = Duration::from_secs(4 * 60 * 60);
+/// The wait where a password that was accepted before is refused for the state of the account, which is not counted as a
+/// failure: somebody who has it locked by wrong passwords of their own is not to keep us out for longer than that lasts.
+const STATE_WAIT: Duration = Duration::from_secs(60);
 /// A password that was accepted once may be refused by so many servers before it counts as refused everywhere: one of them
 /// may be behind the others.
 const MAX_DISSENTERS: usize = 1;
@@ -167,7 +170,11 @@ impl Credentials {
         let mut ledger = self.ledger();
         ledger.turn_to(secret.version);
         let before = ledger.everywhere.or(ledger.by_server.get(server).copied());
-        let wait = before.map_or(FIRST_WAIT, |before| (before.wait * 2).min(LONGEST_WAIT));
+        let wait = match before {
+            _ if ledger.is_accepted && fault.is_of_the_account() => STATE_WAIT,
+            None => FIRST_WAIT,
+            Some(before) => (before.wait * 2).clamp(FIRST_WAIT, LONGEST_WAIT),
+        };
         let refusal = Refusal { at: now, wait, fault };
         let others = ledger.by_server.keys().filter(|other| *other != server).count();
         if ledger.is_accepted && ledger.everywhere.is_none() && others < MAX_DISSENTERS {

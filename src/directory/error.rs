@@ -99,6 +99,11 @@ impl CredentialsFault {
             _ => Self::Unsaid,
         }
     }
+
+    /// Whether it says nothing against the password.
+    pub(super) fn is_of_the_account(self) -> bool {
+        !matches!(self, Self::Unsaid | Self::NoAccount | Self::WrongPassword)
+    }
 }
 
 impl std::fmt::Display for CredentialsFault {

@@ -43,7 +43,7 @@ impl Scene {
     }
 
     fn refuse(&self, at: &str, after: Duration) {
-        let fault = CredentialsFault::Locked;
+        let fault = CredentialsFault::WrongPassword;
         self.credentials.refused(&self.secret(), &server(at), fault, self.start + after);
     }
 }
@@ -74,7 +74,7 @@ fn a_password_that_nobody_accepted_is_refused_everywhere_until_it_changes_or_is_
     scene.refuse("a", Duration::ZERO);
     assert!(!scene.may("a", MINUTE) && !scene.may("b", MINUTE));
     let refused = scene.credentials.may_be_sent(&scene.secret(), &server("b"), scene.start);
-    assert_eq!(refused, Err(LookupError::Credentials(CredentialsFault::Locked)));
+    assert_eq!(refused, Err(LookupError::Credentials(CredentialsFault::WrongPassword)));
     scene.write("new");
     assert!(scene.may("a", MINUTE));
     scene.refuse("a", MINUTE);
@@ -96,6 +96,22 @@ fn a_wrong_password_is_sent_once_in_an_hour_and_then_ever_more_rarely() {
         }
     }
     assert_eq!(sent, [0, 65, 195, 435, 675], "minutes: by three servers and every minute, twelve hours long");
+}
+
+#[test]
+fn an_account_that_somebody_locked_is_tried_each_minute_where_its_password_was_right() {
+    let scene = Scene::new("right");
+    let locked = |after| {
+        let fault = CredentialsFault::Locked;
+        scene.credentials.refused(&scene.secret(), &server("a"), fault, scene.start + after);
+    };
+    locked(Duration::ZERO);
+    assert!(!scene.may("a", MINUTE * 2), "nobody knows whether it is right");
+    scene.credentials.accepted(&scene.secret(), &server("a"));
+    locked(MINUTE * 65);
+    assert!(!scene.may("a", MINUTE * 65 + MINUTE / 2) && scene.may("a", MINUTE * 66));
+    scene.refuse("a", MINUTE * 66);
+    assert!(!scene.may("a", MINUTE * 130) && scene.may("a", MINUTE * 131), "it is the password after all");
 }
 
 #[test]
