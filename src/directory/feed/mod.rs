@@ -29,6 +29,8 @@ use crate::model::{Dn, Facts, Person};
 use crate::telemetry::DirectoryMetrics;
 pub use change::{Change, ChangeHandler, EntryChange};
 use dir_sync::DirSync;
+#[cfg(any(fuzzing, test))]
+pub(super) use fuzzing::{read_entry, read_value};
 use members::Members;
 use scope::Scope;
 use sync_repl::SyncRepl;
@@ -37,6 +39,8 @@ use usn::Usn;
 
 mod change;
 mod dir_sync;
+#[cfg(any(fuzzing, test))]
+mod fuzzing;
 mod members;
 mod polling;
 mod scope;
