@@ -21,16 +21,24 @@ pub mod tls;
     reason = "deadlines are measured, and the password and the LDIF are files"
 )]
 pub mod directory;
+// Fuzz targets (`tests/fuzz`) reach no further, and the rest takes minutes to build for them.
 #[allow(clippy::disallowed_methods, reason = "the age of facts is measured by a clock")]
+#[cfg(not(fuzzing))]
 pub mod cache;
 #[allow(clippy::disallowed_methods, reason = "policies are read from files, and followed by the clock")]
+#[cfg(not(fuzzing))]
 pub mod store;
 #[allow(clippy::disallowed_methods, reason = "the service reads the clock, once a review")]
+#[cfg(not(fuzzing))]
 pub mod authz;
 #[allow(clippy::disallowed_methods, reason = "connections have deadlines")]
+#[cfg(not(fuzzing))]
 pub mod server;
 #[allow(clippy::disallowed_methods, reason = "requests have deadlines, and tokens are files")]
+#[cfg(not(fuzzing))]
 pub mod http;
+#[cfg(not(fuzzing))]
 pub mod config;
 #[allow(clippy::disallowed_methods, reason = "commands read files, the environment and the clock")]
+#[cfg(not(fuzzing))]
 pub mod cli;

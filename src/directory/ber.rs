@@ -45,12 +45,11 @@ pub(super) fn encoded(tag: StructureTag) -> Vec<u8> {
     bytes.to_vec()
 }
 
-/// The elements inside of the one element with this tag that `bytes` begin with.
-pub(super) fn inside(bytes: &[u8], tag: u8) -> Option<Elements<'_>> {
-    match Elements::of(bytes).next() {
-        Some((found, content)) if found == tag => Some(Elements::of(content)),
-        _ => None,
-    }
+/// The elements inside of the one element with this tag that `bytes` are.
+pub(super) fn whole(bytes: &[u8], tag: u8) -> Option<Elements<'_>> {
+    let mut outer = Elements::of(bytes);
+    let content = outer.take_if(tag)?;
+    outer.rest().is_empty().then(|| Elements::of(content))
 }
 
 /// An integer of 64 bits at most.
@@ -76,7 +75,7 @@ mod tests {
         }
         assert_eq!(number(b"\xff\x7f"), Some(-129));
         let value = encoded(sequence(vec![enumerated(3), octets(*b"x"), boolean(true)]));
-        let parts: Vec<_> = inside(&value, SEQUENCE).unwrap().collect();
+        let parts: Vec<_> = whole(&value, SEQUENCE).unwrap().collect();
         assert_eq!(parts, [(ENUMERATED, &b"\x03"[..]), (OCTET_STRING, b"x"), (BOOLEAN, b"\xff")]);
         assert_eq!(number(b""), None);
         assert_eq!(number(&[1; 9]), None);

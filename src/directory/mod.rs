@@ -22,6 +22,8 @@ mod feed;
 mod fake;
 mod filter;
 pub mod frame;
+#[cfg(any(fuzzing, test))]
+pub mod fuzzing;
 mod groups;
 pub mod ldif;
 mod link;

@@ -81,7 +81,7 @@ fn request(cookie: Vec<u8>) -> RawControl {
 }
 
 /// The place where the next page begins; empty where there is none.
-fn cookie(part: &Part) -> Result<Vec<u8>, LookupError> {
+pub(super) fn cookie(part: &Part) -> Result<Vec<u8>, LookupError> {
     let Some(control) = part.controls.iter().find(|control| control.ctype == PAGED_RESULTS) else {
         return Ok(Vec::new());
     };

@@ -261,13 +261,15 @@ async fn whole(run: &Run, id: &EntityId) -> Result<Option<Entry>, LookupError> {
 }
 
 /// The cookie of a result, and whether there is more: `SEQUENCE { MoreResults, unused, CookieServer }`.
-fn cookie(controls: &[RawControl]) -> Result<(Vec<u8>, bool), LookupError> {
+pub(super) fn cookie(controls: &[RawControl]) -> Result<(Vec<u8>, bool), LookupError> {
     const MALFORMED: LookupError = LookupError::Protocol("a malformed DirSync result");
     let control = controls.iter().find(|control| control.ctype == DIR_SYNC).ok_or(MALFORMED)?;
     let value = control.val.as_deref().ok_or(MALFORMED)?;
-    let mut parts = ber::inside(value, ber::SEQUENCE).ok_or(MALFORMED)?;
+    let mut parts = ber::whole(value, ber::SEQUENCE).ok_or(MALFORMED)?;
     match (parts.next(), parts.next(), parts.next()) {
-        (Some((ber::INTEGER, more)), Some(_), Some((ber::OCTET_STRING, cookie))) if !cookie.is_empty() => {
+        (Some((ber::INTEGER, more)), Some((ber::INTEGER, _)), Some((ber::OCTET_STRING, cookie)))
+            if !cookie.is_empty() && parts.rest().is_empty() =>
+        {
             Ok((cookie.to_vec(), ber::number(more).ok_or(MALFORMED)? != 0))
         }
         _ => Err(MALFORMED),
@@ -292,7 +294,13 @@ mod tests {
             cookie(&[control(b"\x30\x09\x02\x01\x00\x02\x01\x00\x04\x01c")]),
             Ok((b"c".to_vec(), false))
         );
-        for bad in [&b""[..], b"\x30\x00", b"\x30\x08\x02\x01\x00\x02\x01\x00\x04\x00", b"\x04\x01x"] {
+        for bad in [
+            &b""[..],
+            b"\x30\x00",
+            b"\x30\x08\x02\x01\x00\x02\x01\x00\x04\x00",
+            b"\x04\x01x",
+            b"\x30\x09\x02\x01\x00\x02\x01\x00\x04\x01c\x00",
+        ] {
             assert!(cookie(&[control(bad)]).is_err(), "{bad:?}");
         }
         assert!(cookie(&[]).is_err());

@@ -29,6 +29,8 @@ use crate::model::{Dn, Facts, Person};
 use crate::telemetry::DirectoryMetrics;
 pub use change::{Change, ChangeHandler, EntryChange};
 use dir_sync::DirSync;
+#[cfg(any(fuzzing, test))]
+pub(super) use fuzzing::{read_entry, read_value};
 use members::Members;
 use pause::Pause;
 use scope::Scope;
@@ -38,6 +40,8 @@ use usn::Usn;
 
 mod change;
 mod dir_sync;
+#[cfg(any(fuzzing, test))]
+mod fuzzing;
 mod members;
 mod pause;
 mod polling;

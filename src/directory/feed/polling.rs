@@ -123,8 +123,13 @@ pub(super) async fn last_usn(directory: &impl Search) -> Result<u64, LookupError
         ..Query::new(String::new(), Scope::Base)
     };
     let found = directory.search(query).await?;
-    let number = found.entries.first().and_then(|root| root.first("highestcommittedusn").ok()??.parse().ok());
+    let number = found.entries.first().and_then(|root| usn(root.first("highestcommittedusn").ok()??));
     number.ok_or(LookupError::Protocol("the server shows no highestCommittedUSN"))
+}
+
+/// An update sequence number: 63 bits (MS-ADTS 3.1.1.1.9), so that there is always a next one.
+fn usn(text: &str) -> Option<u64> {
+    text.parse::<i64>().ok()?.try_into().ok()
 }
 
 /// Whether deleted objects are shown to us: whoever may list their container sees them (MS-ADTS 3.1.1.4.1.3).
@@ -139,5 +144,18 @@ pub(super) async fn sees_deleted(directory: &impl Search, context: &str) -> Resu
         Ok(found) => Ok(found.entries.first().is_some_and(|entry| entry.mentions("objectclass"))),
         Err(error) if error.is_of_one_question() => Ok(false),
         Err(error) => Err(error),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::usn;
+
+    #[test]
+    fn there_is_always_a_next_update_sequence_number() {
+        assert_eq!(usn("9223372036854775807"), Some(u64::MAX >> 1));
+        for bad in ["18446744073709551615", "9223372036854775808", "-1", "", "x"] {
+            assert_eq!(usn(bad), None, "{bad}");
+        }
     }
 }

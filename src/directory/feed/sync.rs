@@ -10,11 +10,11 @@ use crate::model::EntityId;
 /// The Sync Request control (RFC 4533, 2.2).
 pub(in super::super) const SYNC_REQUEST: &str = "1.3.6.1.4.1.4203.1.9.1.1";
 /// The Sync State control (2.3).
-const SYNC_STATE: &str = "1.3.6.1.4.1.4203.1.9.1.2";
+pub(super) const SYNC_STATE: &str = "1.3.6.1.4.1.4203.1.9.1.2";
 /// The Sync Done control (2.4).
-const SYNC_DONE: &str = "1.3.6.1.4.1.4203.1.9.1.3";
+pub(super) const SYNC_DONE: &str = "1.3.6.1.4.1.4203.1.9.1.3";
 /// The Sync Info message (2.5).
-const SYNC_INFO: &str = "1.3.6.1.4.1.4203.1.9.1.4";
+pub(super) const SYNC_INFO: &str = "1.3.6.1.4.1.4203.1.9.1.4";
 /// `e-syncRefreshRequired` (2.7): what we know is too old to be brought up to date.
 pub(super) const REFRESH_REQUIRED: u32 = 4096;
 
@@ -72,7 +72,7 @@ impl State {
             return Ok(None);
         };
         let value = control.val.as_deref().ok_or(MALFORMED)?;
-        let mut parts = ber::inside(value, ber::SEQUENCE).ok_or(MALFORMED)?;
+        let mut parts = ber::whole(value, ber::SEQUENCE).ok_or(MALFORMED)?;
         let kind = match parts.next() {
             Some((ber::ENUMERATED, [0])) => StateKind::Present,
             Some((ber::ENUMERATED, [1])) => StateKind::Add,
@@ -84,11 +84,8 @@ impl State {
             Some((ber::OCTET_STRING, uuid)) => uuid_id(uuid)?,
             _ => return Err(MALFORMED),
         };
-        let cookie = match parts.next() {
-            Some((ber::OCTET_STRING, cookie)) => Some(cookie.to_vec()),
-            _ => None,
-        };
-        Ok(Some(Self { kind, id, cookie }))
+        let cookie = parts.take_if(ber::OCTET_STRING).map(<[u8]>::to_vec);
+        if parts.rest().is_empty() { Ok(Some(Self { kind, id, cookie })) } else { Err(MALFORMED) }
     }
 }
 
@@ -100,43 +97,56 @@ impl Info {
         }
         let mut outer = Elements::of(value.ok_or(MALFORMED)?);
         let (tag, content) = outer.next().ok_or(MALFORMED)?;
+        if !outer.rest().is_empty() {
+            return Err(MALFORMED);
+        }
         // newcookie [0], refreshDelete [1], refreshPresent [2], syncIdSet [3]
-        match tag {
-            0x80 => Ok(Some(Self::NewCookie(content.to_vec()))),
+        let (info, rest) = match tag {
+            0x80 => return Ok(Some(Self::NewCookie(content.to_vec()))),
             0xa1 => {
-                let (cookie, done, _) = refresh(content, true);
-                Ok(Some(Self::RefreshDelete { cookie, done }))
+                let (cookie, done, rest) = refresh(content, true);
+                (Self::RefreshDelete { cookie, done }, rest)
             }
             0xa2 => {
-                let (cookie, done, _) = refresh(content, true);
-                Ok(Some(Self::RefreshPresent { cookie, done }))
+                let (cookie, done, rest) = refresh(content, true);
+                (Self::RefreshPresent { cookie, done }, rest)
             }
             0xa3 => {
                 let (cookie, deleted, mut rest) = refresh(content, false);
-                let (ber::SET, ids) = rest.next().ok_or(MALFORMED)? else { return Err(MALFORMED) };
-                let ids = Elements::of(ids).map(|(_, uuid)| uuid_id(uuid)).collect::<Result<_, _>>()?;
-                Ok(Some(Self::IdSet { cookie, deleted, ids }))
+                let ids = ids(rest.take_if(ber::SET).ok_or(MALFORMED)?)?;
+                (Self::IdSet { cookie, deleted, ids }, rest)
             }
-            _ => Err(MALFORMED),
-        }
+            _ => return Err(MALFORMED),
+        };
+        if rest.rest().is_empty() { Ok(Some(info)) } else { Err(MALFORMED) }
     }
 }
 
 /// The cookie of the Sync Done control of a result.
 pub(super) fn done_cookie(controls: &[RawControl]) -> Option<Vec<u8>> {
     let control = controls.iter().find(|control| control.ctype == SYNC_DONE)?;
-    match ber::inside(control.val.as_deref()?, ber::SEQUENCE)?.next() {
+    match ber::whole(control.val.as_deref()?, ber::SEQUENCE)?.next() {
         Some((ber::OCTET_STRING, cookie)) => Some(cookie.to_vec()),
         _ => None,
     }
 }
 
 /// `[cookie] [boolean]` at the start of a sequence's content, with what follows.
-fn refresh(content: &[u8], default: bool) -> (Option<Vec<u8>>, bool, std::iter::Peekable<Elements<'_>>) {
-    let mut parts = Elements::of(content).peekable();
-    let cookie = parts.next_if(|(tag, _)| *tag == ber::OCTET_STRING).map(|(_, cookie)| cookie.to_vec());
-    let boolean = parts.next_if(|(tag, _)| *tag == ber::BOOLEAN).map(|(_, octets)| octets != [0]);
+fn refresh(content: &[u8], default: bool) -> (Option<Vec<u8>>, bool, Elements<'_>) {
+    let mut parts = Elements::of(content);
+    let cookie = parts.take_if(ber::OCTET_STRING).map(<[u8]>::to_vec);
+    let boolean = parts.take_if(ber::BOOLEAN).map(|octets| octets != [0]);
     (cookie, boolean.unwrap_or(default), parts)
+}
+
+/// A set of identities. Nobody else says which entries are gone: one that cannot be read must not be left out.
+fn ids(set: &[u8]) -> Result<Vec<EntityId>, LookupError> {
+    let mut uuids = Elements::of(set);
+    let mut ids = Vec::new();
+    while let Some(uuid) = uuids.take_if(ber::OCTET_STRING) {
+        ids.push(uuid_id(uuid)?);
+    }
+    if uuids.rest().is_empty() { Ok(ids) } else { Err(MALFORMED) }
 }
 
 /// The identity of the entry with this `entryUUID` (RFC 4530), as [`Entry::id`](super::super::entry::Entry::id) has it.
@@ -203,6 +213,31 @@ mod tests {
         assert_eq!(read(&set), Ok(Some(Info::IdSet { cookie: None, deleted: true, ids })));
         assert_eq!(Info::read(Some("1.2.3"), Some(b"x")), Ok(None));
         assert!(read(b"\xa3\x00").is_err() && read(b"\x85\x00").is_err());
+    }
+
+    #[test]
+    fn a_message_of_which_a_part_cannot_be_read_is_an_error_and_not_a_shorter_one() {
+        let read = |value: &[u8]| Info::read(Some(SYNC_INFO), Some(value));
+        let set = |set: &[u8]| {
+            let length = |bytes: &[u8]| u8::try_from(bytes.len()).unwrap();
+            let set = [&[ber::SET, length(set)], set].concat();
+            read(&[&[0xa3, length(&set)], set.as_slice()].concat())
+        };
+        let uuid = [&b"\x04\x10"[..], &UUID].concat();
+        assert!(set(&[uuid.clone(), uuid.clone()].concat()).is_ok());
+        for rest in [&b"\x04"[..], b"\x04\x10\x01", b"\x04\x80", b"\x02\x01\x00", b"\x04\x01x"] {
+            assert!(set(&[&uuid, rest].concat()).is_err(), "{rest:?}");
+        }
+        for bad in [&b"\x80\x01c\x00"[..], b"\xa1\x01\x04", b"\xa2\x02\x30\x00", b"\xa3\x04\x31\x00\x04\x00"]
+        {
+            assert!(read(bad).is_err(), "{bad:?}");
+        }
+        let state = [&b"\x30\x15\x0a\x01\x03"[..], &uuid].concat();
+        assert!(State::read(&[control(SYNC_STATE, &state)]).is_ok());
+        let more = [&state, &b"\x00"[..]].concat();
+        assert!(State::read(&[control(SYNC_STATE, &more)]).is_err());
+        let inside = [&b"\x30\x17\x0a\x01\x03"[..], &uuid, b"\x02\x00"].concat();
+        assert!(State::read(&[control(SYNC_STATE, &inside)]).is_err());
     }
 
     #[test]

@@ -247,6 +247,21 @@ impl<'a> Elements<'a> {
     pub(in super::super) fn of(bytes: &'a [u8]) -> Self {
         Self(bytes)
     }
+
+    /// The content of the next element, where it has this identifier; otherwise it is not taken.
+    pub(in super::super) fn take_if(&mut self, tag: u8) -> Option<&'a [u8]> {
+        let mut ahead = self.clone();
+        let (found, content) = ahead.next()?;
+        (found == tag).then(|| {
+            *self = ahead;
+            content
+        })
+    }
+
+    /// What was not taken yet; after the last element, what is no element.
+    pub(in super::super) fn rest(&self) -> &'a [u8] {
+        self.0
+    }
 }
 
 impl<'a> Iterator for Elements<'a> {
