@@ -16,7 +16,7 @@ const SEED: u64 = 12;
 
 /// Everything that a decision needs, ready.
 pub struct World {
-    group_names: GroupNames,
+    pub group_names: GroupNames,
     pub bound: Bound,
     pub settings: eval::Settings,
     pub circumstances: Circumstances,
