@@ -14,8 +14,10 @@
 )]
 
 #[path = "../tests/it/corpora.rs"]
+#[allow(dead_code, reason = "the requests are the other benchmark's")]
 mod corpora;
 #[path = "../tests/it/world.rs"]
+#[allow(dead_code, reason = "the decisions are the other benchmark's")]
 mod world;
 
 use std::collections::HashMap;

@@ -66,6 +66,7 @@ const MODULES: &[Module] = &[
 const OWNED_CRATES: &[(&str, &[&str])] = &[
     ("actix_*", &["server", "http", "frontend"]),
     ("h2", &["server", "http", "frontend"]),
+    ("hickory_*", &["directory"]),
     ("ldap3", &["directory"]),
     ("lber", &["directory"]),
     ("moka", &["cache"]),

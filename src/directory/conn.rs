@@ -208,6 +208,14 @@ impl Origin {
     }
 }
 
+impl Drop for Origin {
+    fn drop(&mut self) {
+        // The server is no longer one of ours: so are its metrics, which would otherwise grow with every name that the DNS
+        // ever gave.
+        self.metrics.forget(&self.server.label);
+    }
+}
+
 impl Connection {
     /// Whether operations may be sent on it.
     pub(super) fn is_usable(&self) -> bool {

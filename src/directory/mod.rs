@@ -37,6 +37,7 @@ mod scripted;
 mod search;
 mod server;
 mod settings;
+mod srv;
 mod table;
 mod usernames;
 
@@ -130,7 +131,10 @@ impl Directory {
     /// Where a setting cannot be used, a certificate cannot be loaded, or the password file cannot be read.
     pub fn new(settings: Settings, metrics: &Metrics, handle: Handle) -> Result<Arc<Self>, SettingsError> {
         let checked = settings.checked()?;
-        let is_protected = checked.servers.iter().any(|server| server.security != Security::Plaintext);
+        let securities = checked.servers.iter().map(|server| server.security);
+        let is_protected = securities
+            .chain(checked.srv.as_ref().map(|srv| srv.security))
+            .any(|security| security != Security::Plaintext);
         let tls = if is_protected { Some(client_context(&settings, metrics)?) } else { None };
         Self::over(settings, tls, &metrics.directory, handle)
     }
@@ -148,21 +152,32 @@ impl Directory {
     ) -> Result<Arc<Self>, SettingsError> {
         let checked = settings.checked()?;
         let credentials = credentials(&settings)?;
-        let origin = |server| {
-            Arc::new(Origin {
-                server,
-                tls: tls.clone(),
-                credentials: credentials.clone(),
-                timeouts: settings.timeouts,
-                pool: settings.pool,
-                flavour: settings.flavour,
-                strategy: settings.group_search.strategy,
-                metrics: metrics.clone(),
-                handle: handle.clone(),
-                memory: Memory::default(),
-            })
+        let origin = {
+            let (settings, tls, metrics, handle) =
+                (settings.clone(), tls.clone(), metrics.clone(), handle.clone());
+            move |server| {
+                Arc::new(Origin {
+                    server,
+                    tls: tls.clone(),
+                    credentials: credentials.clone(),
+                    timeouts: settings.timeouts,
+                    pool: settings.pool,
+                    flavour: settings.flavour,
+                    strategy: settings.group_search.strategy,
+                    metrics: metrics.clone(),
+                    handle: handle.clone(),
+                    memory: Memory::default(),
+                })
+            }
         };
-        let pool = Pool::new(checked.servers.into_iter().map(origin).collect());
+        let pool = match checked.srv {
+            None => Pool::new(checked.servers.into_iter().map(origin).collect()),
+            Some(found) => {
+                let pool = Pool::to_be_told();
+                handle.spawn(srv::follow(pool.clone(), found, origin));
+                pool
+            }
+        };
         handle.spawn(pool.clone().maintain());
         let resolver = Arc::new(Resolver::new(&settings, checked.user_filter, metrics.clone()));
         let tls_watch = tls.map(|context| tls::watch(context, tls::WATCH_INTERVAL, &handle));

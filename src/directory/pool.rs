@@ -3,7 +3,7 @@
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
-use arc_swap::ArcSwapOption;
+use arc_swap::{ArcSwap, ArcSwapOption};
 use tokio::sync::watch;
 
 use super::LookupError;
@@ -12,6 +12,7 @@ use super::conn::{Connection, Found, Origin, Query, ServerId};
 use super::dedicated::Dedicated;
 use super::search::ping;
 use super::server::ServerPool;
+use super::settings::Server;
 
 /// How often one question is sent at most.
 const MAX_SEARCHES: usize = 2;
@@ -22,12 +23,24 @@ const SECRET_INTERVAL: Duration = Duration::from_secs(5);
 
 /// The connections to every server.
 pub(super) struct Pool {
-    servers: Vec<Arc<ServerPool>>,
+    servers: ArcSwap<Vec<Arc<ServerPool>>>,
+    /// Whether it is known which servers there are.
+    names: watch::Sender<Names>,
     /// Who is asked first, while it is usable.
     pinned: ArcSwapOption<ServerId>,
     /// The connections that are somebody else's: they end with the pool.
     dedicated: Mutex<Vec<Weak<Connection>>>,
     stop: watch::Sender<bool>,
+}
+
+/// Whether it is known which servers there are.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Names {
+    /// They are being looked for, for the first time.
+    Sought,
+    Known,
+    /// They could not be found out so far.
+    Unknown(LookupError),
 }
 
 /// What went wrong on the way from server to server.
@@ -50,14 +63,69 @@ impl Trouble {
 impl Pool {
     /// A pool that connects when it is first asked, or a moment later by itself.
     pub(super) fn new(origins: Vec<Arc<Origin>>) -> Arc<Self> {
-        let servers = origins.into_iter().map(ServerPool::new).collect();
-        let stop = watch::Sender::new(false);
-        Arc::new(Self { servers, pinned: ArcSwapOption::empty(), dedicated: Mutex::default(), stop })
+        Self::with(origins.into_iter().map(ServerPool::new).collect(), Names::Known)
+    }
+
+    /// A pool that will be told its servers. Until then, whoever searches waits.
+    pub(super) fn to_be_told() -> Arc<Self> {
+        Self::with(Vec::new(), Names::Sought)
+    }
+
+    fn with(servers: Vec<Arc<ServerPool>>, names: Names) -> Arc<Self> {
+        Arc::new(Self {
+            servers: ArcSwap::from_pointee(servers),
+            names: watch::Sender::new(names),
+            pinned: ArcSwapOption::empty(),
+            dedicated: Mutex::default(),
+            stop: watch::Sender::new(false),
+        })
+    }
+
+    /// These are the servers from now on, the first one preferred. Those that stay keep their connections; what is under way
+    /// on others is answered first.
+    pub(super) fn update(&self, servers: Vec<Server>, origin: impl Fn(Server) -> Arc<Origin>) {
+        let before = self.servers.load_full();
+        let kept = |server: &Server| before.iter().find(|known| known.origin.server == *server).cloned();
+        let now: Vec<_> = servers
+            .into_iter()
+            .map(|server| kept(&server).unwrap_or_else(|| ServerPool::new(origin(server))))
+            .collect();
+        let is_new = before.len() != now.len() || before.iter().zip(&now).any(|(a, b)| !Arc::ptr_eq(a, b));
+        if is_new {
+            let servers: Vec<_> = now.iter().map(|server| &*server.origin.server.label).collect();
+            tracing::info!(?servers, "the servers of the directory");
+        }
+        let stays = |server: &Arc<ServerPool>| now.iter().any(|other| Arc::ptr_eq(other, server));
+        let gone: Vec<_> = before.iter().filter(|server| !stays(server)).cloned().collect();
+        self.servers.store(Arc::new(now));
+        gone.iter().for_each(|server| server.stop());
+        self.names.send_replace(Names::Known);
+        if *self.stop.borrow() {
+            self.stop();
+        }
+    }
+
+    /// Which servers there are could not be found out, because of this. Says whether none is known.
+    pub(super) fn is_unknown(&self, error: LookupError) -> bool {
+        self.names.send_if_modified(|names| {
+            let is_known = *names == Names::Known;
+            if !is_known {
+                *names = Names::Unknown(error);
+            }
+            !is_known
+        });
+        *self.names.borrow() != Names::Known
+    }
+
+    /// Becomes true when the pool is stopped.
+    pub(super) fn stopped(&self) -> watch::Receiver<bool> {
+        self.stop.subscribe()
     }
 
     /// Searches on the first server that works, and once more elsewhere where the connection, not the question, was the
     /// trouble.
     pub(super) async fn search(&self, query: &Query, deadline: Instant) -> Result<Found, LookupError> {
+        self.wait_for_names(deadline).await?;
         let mut order = self.order()?;
         let is_alone = order.len() == 1;
         if is_alone {
@@ -116,6 +184,7 @@ impl Pool {
 
     /// A new connection to the first server that works, for the caller alone.
     pub(super) async fn dedicated(&self, deadline: Instant) -> Result<Dedicated, LookupError> {
+        self.wait_for_names(deadline).await?;
         let mut trouble = Trouble::default();
         for server in self.order()? {
             match server.dedicated(deadline).await {
@@ -139,6 +208,7 @@ impl Pool {
 
     /// A connection to the first server that works.
     async fn connection(&self, deadline: Instant) -> Result<Arc<Connection>, LookupError> {
+        self.wait_for_names(deadline).await?;
         let mut trouble = Trouble::default();
         for server in self.order()? {
             match server.connection(deadline).await {
@@ -151,25 +221,39 @@ impl Pool {
         Err(trouble.told())
     }
 
+    /// Waits until it is known which servers there are, or that they cannot be found out.
+    async fn wait_for_names(&self, deadline: Instant) -> Result<(), LookupError> {
+        let mut names = self.names.subscribe();
+        let waiting = names.wait_for(|names| *names != Names::Sought);
+        match tokio::time::timeout_at(deadline.into(), waiting).await {
+            Ok(Ok(names)) => match &*names {
+                Names::Unknown(error) => Err(error.clone()),
+                Names::Known | Names::Sought => Ok(()),
+            },
+            _ => Err(LookupError::Deadline),
+        }
+    }
+
     /// The servers to try, the best first.
     fn order(&self) -> Result<Vec<Arc<ServerPool>>, LookupError> {
         if *self.stop.borrow() {
             return Err(LookupError::Stopped);
         }
         let now = Instant::now();
+        let servers = self.servers.load();
         let mut order: Vec<_> =
-            self.servers.iter().filter(|server| server.breaker().is_closed()).cloned().collect();
+            servers.iter().filter(|server| server.breaker().is_closed()).cloned().collect();
         let pinned = self.pinned.load();
         order.sort_by_key(|server| {
             let is_pinned = pinned.as_deref().is_some_and(|pinned| *pinned == server.origin.id());
             (!is_pinned, server.breaker().prefers_others(now))
         });
         if order.is_empty() {
-            let last_resort = self.servers.iter().filter(|server| server.breaker().try_as_last_resort(now));
+            let last_resort = servers.iter().filter(|server| server.breaker().try_as_last_resort(now));
             order.extend(last_resort.cloned());
         }
         if order.is_empty() {
-            let known = self.servers.iter().find_map(|server| server.breaker().last_error());
+            let known = servers.iter().find_map(|server| server.breaker().last_error());
             return Err(known.unwrap_or(LookupError::Lost));
         }
         Ok(order)
@@ -191,7 +275,7 @@ impl Pool {
                 self.watch_secret().await;
             }
             let preferred = self.order_without_last_resort().into_iter().next();
-            for server in &self.servers {
+            for server in self.servers.load_full().iter() {
                 let is_preferred = preferred.as_ref().is_some_and(|preferred| Arc::ptr_eq(preferred, server));
                 server.look_after(is_preferred);
             }
@@ -200,7 +284,7 @@ impl Pool {
 
     /// A new password renews every connection, by the care for each.
     async fn watch_secret(&self) {
-        let credentials = self.servers.first().and_then(|server| server.origin.credentials.clone());
+        let credentials = self.servers.load().first().and_then(|server| server.origin.credentials.clone());
         if let Some(credentials) = credentials {
             // Reading does not panic; if it did, there is the next time.
             let _ = tokio::task::spawn_blocking(move || credentials.watch()).await;
@@ -209,7 +293,7 @@ impl Pool {
 
     /// Whether some server answered when it was last asked, as far as is known.
     pub(super) fn is_up(&self) -> bool {
-        self.servers.iter().any(|server| server.breaker().is_closed())
+        self.servers.load().iter().any(|server| server.breaker().is_closed())
     }
 
     fn order_without_last_resort(&self) -> Vec<Arc<ServerPool>> {
@@ -218,18 +302,15 @@ impl Pool {
 
     /// How many servers there are.
     pub(super) fn size(&self) -> usize {
-        self.servers.len()
-    }
-
-    /// Becomes true when the pool is stopped.
-    pub(super) fn stopped(&self) -> watch::Receiver<bool> {
-        self.stop.subscribe()
+        self.servers.load().len()
     }
 
     /// Ends all connections; what is under way on them is answered first.
     pub(super) fn stop(&self) {
         self.stop.send_replace(true);
-        self.servers.iter().for_each(|server| server.stop());
+        // Whoever waits for names is to learn of it.
+        self.names.send_replace(Names::Known);
+        self.servers.load().iter().for_each(|server| server.stop());
         let dedicated = self.dedicated.lock().unwrap_or_else(PoisonError::into_inner);
         dedicated.iter().filter_map(Weak::upgrade).for_each(|connection| connection.link().kill());
     }

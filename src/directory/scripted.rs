@@ -13,6 +13,7 @@ use super::frame::{Frame, FrameGuard, Limits, Peer};
 pub(super) const BIND: u8 = 0x60;
 pub(super) const SEARCH: u8 = 0x63;
 pub(super) const ABANDON: u8 = 0x50;
+pub(super) const UNBIND: u8 = 0x42;
 
 /// A request.
 #[derive(Debug, Clone)]

@@ -1,6 +1,7 @@
 //! `directory.ldap`: what the configuration says of an LDAP directory, and its defaults.
 
 use std::collections::BTreeMap;
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -17,8 +18,10 @@ pub struct Settings {
     /// The servers, `ldaps://host[:port]` or `ldap://host[:port]`, the preferred one first. All of them have the same
     /// content.
     pub urls: Vec<String>,
-    /// A domain whose `_ldap._tcp` records name the servers. Not available in this version.
+    /// Instead of `urls`: a domain whose SRV records (RFC 2782) name the servers.
     pub srv: Option<String>,
+    /// Who is asked for SRV records; empty: whoever the system asks. For tests: no key of the configuration.
+    pub nameservers: Vec<SocketAddr>,
     /// Transport security.
     pub tls: TlsSettings,
     /// Who we are to the directory.
@@ -195,6 +198,7 @@ impl Settings {
         Self {
             urls,
             srv: None,
+            nameservers: Vec::new(),
             tls: TlsSettings::default(),
             bind,
             flavour: Flavour::default(),

@@ -1,8 +1,9 @@
 //! Prometheus metrics. Handles are fields, resolved at start; labels are bounded by configuration, never by requests.
 
+use std::collections::HashMap;
 use std::time::Duration;
 
-use prometheus::core::Collector;
+use prometheus::core::{Collector, MetricVec, MetricVecBuilder};
 use prometheus::{
     Encoder, Gauge, GaugeVec, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge,
     IntGaugeVec, Opts, Registry, TextEncoder,
@@ -240,6 +241,28 @@ impl Metrics {
     }
 }
 
+impl DirectoryMetrics {
+    /// Removes what is labelled with this server.
+    pub fn forget(&self, server: &str) {
+        forget(&self.operations, server);
+        forget(&self.operation_duration, server);
+        forget(&self.up, server);
+        forget(&self.pool_connections, server);
+    }
+}
+
+/// Removes every metric of a family that has this value for the label `server`.
+fn forget<B: MetricVecBuilder>(family: &MetricVec<B>, server: &str) {
+    for metric in family.collect().iter().flat_map(|family| family.get_metric()) {
+        let labels: HashMap<&str, &str> =
+            metric.get_label().iter().map(|label| (label.name(), label.value())).collect();
+        if labels.get("server") == Some(&server) {
+            // It may have gone meanwhile.
+            let _ = family.remove(&labels);
+        }
+    }
+}
+
 /// Makes metrics with the common prefix and registers them.
 struct Keep<'a>(&'a Registry);
 
@@ -304,5 +327,21 @@ mod tests {
         metrics.exempt.inc();
         let text = String::from_utf8(metrics.render().unwrap().0).unwrap();
         assert!(text.contains("bailiwick_exempt_total 1"), "{text}");
+    }
+
+    #[test]
+    fn a_server_that_is_forgotten_leaves_nothing_and_takes_nothing_else_with_it() {
+        let metrics = Metrics::new().unwrap();
+        for server in ["ldaps://a", "ldaps://b"] {
+            metrics.directory.up.with_label_values(&[server]).set(1);
+            for (operation, result) in [("bind", "success"), ("search", "timeout")] {
+                metrics.directory.operations.with_label_values(&[server, operation, result]).inc();
+                metrics.directory.operation_duration.with_label_values(&[server, operation]).observe(0.1);
+            }
+        }
+        metrics.directory.forget("ldaps://a");
+        let text = String::from_utf8(metrics.render().unwrap().0).unwrap();
+        assert!(!text.contains("ldaps://a"), "{text}");
+        assert_eq!(text.matches("server=\"ldaps://b\"").count(), 1 + 2 + 2 * 22, "{text}");
     }
 }

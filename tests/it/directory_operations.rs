@@ -7,6 +7,7 @@ use bailiwick::directory::{Bind, CredentialsFault, Directory, LookupError};
 use bailiwick::model::Person;
 
 use crate::directory::{group, open, patient, person, resolve, soon, until, user_dn};
+use crate::nameserver::Nameserver;
 use crate::slapd::{self, SERVICE, Slapd};
 
 fn binds(slapd: &Slapd) -> usize {
@@ -167,4 +168,32 @@ async fn a_bind_by_certificate_that_the_server_does_not_offer_is_a_matter_of_the
     let refused = directory.probe(soon()).await.unwrap_err();
     assert!(matches!(refused, LookupError::Unfit(_)), "{refused:?}");
     assert!(resolve(&directory, "alice").await.is_err());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn servers_are_found_by_srv_records_and_only_below_the_domain_unless_the_certificate_is_named() {
+    let slapd = Slapd::start(&person("alice"), "");
+    let nameserver = Nameserver::start().await;
+    let port = |url: String| url.rsplit_once(':').unwrap().1.parse().unwrap();
+    nameserver.set("_ldap._tcp.example.test", &[(0, 0, port(slapd.ldap_url()), "127.0.0.1")]);
+    nameserver.set("_ldaps._tcp.example.test", &[(0, 0, port(slapd.ldaps_url()), "127.0.0.1")]);
+    let mut settings = patient(slapd.settings());
+    settings.urls.clear();
+    settings.srv = Some("example.test".to_owned());
+    settings.nameservers = vec![nameserver.address];
+    let (directory, _) = open(settings.clone());
+    let Err(LookupError::Unreachable(refused)) = resolve(&directory, "alice").await else { panic!() };
+    assert_eq!(&*refused.reason, "its SRV records name no server below the domain");
+    assert_eq!(binds(&slapd), 0, "nobody was sent there");
+    for start_tls in [false, true] {
+        settings.tls.start_tls = start_tls;
+        settings.tls.files.server_name = Some("ldap.example.test".to_owned());
+        let (directory, metrics) = open(settings.clone());
+        assert!(resolve(&directory, "alice").await.is_ok());
+        let url = if start_tls { slapd.ldap_url() } else { slapd.ldaps_url() };
+        assert_eq!(metrics.directory.up.with_label_values(&[&url]).get(), 1);
+    }
+    settings.tls.files.server_name = Some("other.example.test".to_owned());
+    let refused = resolve(&open(settings).0, "alice").await;
+    assert!(matches!(refused, Err(LookupError::Unreachable(_))), "{refused:?}");
 }

@@ -28,6 +28,9 @@ mod embedded;
 mod faulty;
 mod generate;
 mod naive;
+#[allow(dead_code, reason = "the unit tests need more of it")]
+#[path = "../../src/directory/srv/nameserver.rs"]
+mod nameserver;
 mod processes;
 mod render;
 mod rule_table;

@@ -29,13 +29,19 @@ pub(in super::super) fn result(code: u32) -> Fault {
 
 /// Connections to a server on this port, with the password in this folder.
 pub(in super::super) fn origin_at(port: u16, folder: &Path) -> Origin {
+    let server = Server {
+        label: format!("ldap://127.0.0.1:{port}").into(),
+        host: "127.0.0.1".to_owned(),
+        port,
+        security: Security::Plaintext,
+    };
+    origin_for(server, folder)
+}
+
+/// Connections to this server, with the password in this folder.
+pub(in super::super) fn origin_for(server: Server, folder: &Path) -> Origin {
     Origin {
-        server: Server {
-            label: format!("ldap://127.0.0.1:{port}").into(),
-            host: "127.0.0.1".to_owned(),
-            port,
-            security: Security::Plaintext,
-        },
+        server,
         tls: None,
         credentials: Some(Arc::new(Credentials::new(
             Who::Simple("cn=svc".to_owned()),

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::super::filter::{Template, TemplateError};
+use super::super::srv::{SHORTEST_LIFE, Srv, is_domain};
 use super::{Bind, Flavour, GroupSearch, PoolSettings, Settings, Strategy, Timeouts};
 use crate::model::Dn;
 
@@ -23,12 +24,15 @@ pub enum SettingsProblem {
     /// Needed, and not there.
     #[error("is required")]
     Missing,
-    /// Known to the design, not to this version.
-    #[error("{0} is not available in this version")]
-    NotAvailable(&'static str),
     /// No URL of a directory server.
     #[error("`{0}` is not a URL of the form ldaps://host[:port] or ldap://host[:port]")]
     Url(String),
+    /// No name below which SRV records can be asked for.
+    #[error("`{0}` is not the name of a domain")]
+    Domain(String),
+    /// Two ways to say which servers there are.
+    #[error("does not go with `urls`: servers are named, or found")]
+    SrvBesideUrls,
     /// No TLS.
     #[error("`{0}` is not protected: use ldaps://, or tls.startTLS, or say tls.insecurePlaintext: true")]
     Plaintext(String),
@@ -94,7 +98,9 @@ pub(in super::super) enum Security {
 /// What [`Settings::check`] makes of settings.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(in super::super) struct Checked {
+    /// Empty where they are found by SRV records.
     pub(in super::super) servers: Vec<Server>,
+    pub(in super::super) srv: Option<Srv>,
     /// `None` where it is left to the kind of directory.
     pub(in super::super) user_filter: Option<Template>,
 }
@@ -123,12 +129,12 @@ impl Settings {
     }
 
     pub(in super::super) fn checked(&self) -> Result<Checked, SettingsError> {
-        self.check_availability()?;
-        if self.urls.is_empty() {
+        let srv = self.check_srv()?;
+        if self.urls.is_empty() && srv.is_none() {
             return Err(error("urls", SettingsProblem::Missing));
         }
         let servers = self.urls.iter().map(|url| self.server(url)).collect::<Result<Vec<_>, _>>()?;
-        self.check_bind(&servers)?;
+        self.check_bind(&servers, srv.as_ref())?;
         self.check_strategy()?;
         check_dn("userSearch.base", &self.user_search.base)?;
         check_dn("groupSearch.base", &self.group_search.base)?;
@@ -145,28 +151,47 @@ impl Settings {
         for attribute in user_filter.iter().flat_map(Template::attributes) {
             check_attribute("userSearch.filter", attribute)?;
         }
-        Ok(Checked { servers, user_filter })
+        Ok(Checked { servers, srv, user_filter })
     }
 
-    fn check_availability(&self) -> Result<(), SettingsError> {
-        if self.srv.is_some() {
-            return Err(error("srv", SettingsProblem::NotAvailable("finding servers by SRV records")));
+    fn check_srv(&self) -> Result<Option<Srv>, SettingsError> {
+        let Some(domain) = &self.srv else { return Ok(None) };
+        if !self.urls.is_empty() {
+            return Err(error("srv", SettingsProblem::SrvBesideUrls));
         }
-        Ok(())
+        let domain = domain.strip_suffix('.').unwrap_or(domain);
+        if !is_domain(domain) {
+            return Err(error("srv", SettingsProblem::Domain(domain.to_owned())));
+        }
+        let security = match (self.tls.start_tls, self.tls.insecure_plaintext) {
+            (true, _) => Security::StartTls,
+            (false, true) => Security::Plaintext,
+            (false, false) => Security::Tls,
+        };
+        Ok(Some(Srv {
+            domain: domain.to_ascii_lowercase(),
+            security,
+            has_server_name: self.tls.files.server_name.is_some() && security != Security::Plaintext,
+            nameservers: self.nameservers.clone(),
+            shortest_life: SHORTEST_LIFE,
+        }))
     }
 
-    fn check_bind(&self, servers: &[Server]) -> Result<(), SettingsError> {
+    fn check_bind(&self, servers: &[Server], srv: Option<&Srv>) -> Result<(), SettingsError> {
+        let in_the_clear = |security| security == Security::Plaintext;
+        let clear = servers
+            .iter()
+            .find(|server| in_the_clear(server.security))
+            .map(|server| server.label.to_string())
+            .or(srv.filter(|srv| in_the_clear(srv.security)).map(|srv| srv.domain.clone()));
         let files = &self.tls.files;
         match &self.bind {
             Bind::Anonymous => Ok(()),
             Bind::External if files.cert_file.is_none() || files.key_file.is_none() => {
                 Err(error("bind.sasl", SettingsProblem::NoCertificate))
             }
-            Bind::External => match servers.iter().find(|server| server.security == Security::Plaintext) {
-                Some(server) => {
-                    let clear = SettingsProblem::ExternalInTheClear(server.label.to_string());
-                    Err(error("bind.sasl", clear))
-                }
+            Bind::External => match clear {
+                Some(clear) => Err(error("bind.sasl", SettingsProblem::ExternalInTheClear(clear))),
                 None => Ok(()),
             },
             Bind::Simple { dn, .. } if dn.is_empty() => Err(error("bind.dn", SettingsProblem::Missing)),
@@ -386,15 +411,30 @@ mod tests {
     }
 
     #[test]
-    fn what_this_version_does_not_have_is_said() {
-        let base = settings("ldaps://dc1");
-        let cases: [(&str, Change); 1] = [("srv", |settings| settings.srv = Some("example.com".to_owned()))];
-        for (field, change) in cases {
-            let mut settings = base.clone();
-            change(&mut settings);
-            let error = settings.check().unwrap_err();
-            assert_eq!(error.field, field);
-            assert!(error.to_string().ends_with("is not available in this version"), "{error}");
+    fn servers_are_named_or_found() {
+        let mut settings = settings("ldaps://dc1");
+        settings.srv = Some("Example.COM.".to_owned());
+        assert_eq!(problem(&settings), ("srv".to_owned(), SettingsProblem::SrvBesideUrls));
+        settings.urls.clear();
+        let srv = settings.checked().unwrap().srv.unwrap();
+        assert_eq!(
+            (srv.domain.as_str(), srv.security, srv.has_server_name),
+            ("example.com", Security::Tls, false)
+        );
+        settings.tls.files.server_name = Some("ldap.example.com".to_owned());
+        settings.tls.start_tls = true;
+        let srv = settings.checked().unwrap().srv.unwrap();
+        assert_eq!((srv.security, srv.has_server_name), (Security::StartTls, true));
+        (settings.tls.start_tls, settings.tls.insecure_plaintext) = (false, true);
+        let srv = settings.checked().unwrap().srv.unwrap();
+        assert_eq!(
+            (srv.security, srv.has_server_name),
+            (Security::Plaintext, false),
+            "no certificate, no name"
+        );
+        for wrong in ["", ".", "a b", "ldaps://dc1", "10.0.0.1", "x._tcp", &"a.".repeat(130)] {
+            settings.srv = Some(wrong.to_owned());
+            assert!(matches!(problem(&settings).1, SettingsProblem::Domain(_)), "{wrong}");
         }
     }
 
