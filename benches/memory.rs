@@ -26,9 +26,7 @@ use std::time::{Duration, Instant};
 
 use bailiwick::cache::{FactsCache, Lookup, Settings};
 use bailiwick::eval::Prepared;
-use bailiwick::model::{
-    Attributes, Dn, EntityId, Facts, Group, GroupMembership, Person, Trigger, Values,
-};
+use bailiwick::model::{Attributes, Dn, EntityId, Facts, Group, GroupMembership, Person, Trigger, Values};
 use bailiwick::telemetry::Metrics;
 use jiff::Timestamp;
 
@@ -59,7 +57,8 @@ fn main() {
             let facts = facts(number, &names, &mut groups, &mut random);
             let user = format!("user-{number}@corp.example.com");
             let load = || move |_| std::future::ready(Ok::<_, String>(facts.clone()));
-            let Lookup::Fresh(entry) = cache.get(&user, load, Instant::now() + Duration::from_secs(60)).await else {
+            let Lookup::Fresh(entry) = cache.get(&user, load, Instant::now() + Duration::from_secs(60)).await
+            else {
                 panic!("not loaded");
             };
             let prepared = world.bound.prepare(Arc::clone(&entry.facts));
@@ -87,7 +86,8 @@ fn facts(
     groups: &mut HashMap<String, Arc<Group>>,
     random: &mut SplitMix64,
 ) -> Facts {
-    let dn = Dn::parse(&format!("CN=User Number {number},OU=Engineering,OU=People,DC=corp,DC=example,DC=com"));
+    let dn =
+        Dn::parse(&format!("CN=User Number {number},OU=Engineering,OU=People,DC=corp,DC=example,DC=com"));
     let id = EntityId::new(&uuid(number as u64 + (1 << 40)));
     let mut facts = Facts::without_entry(Person::Found { id, dn: dn.unwrap() }, Timestamp::now());
     for place in 0..GROUPS {

@@ -4,9 +4,13 @@ mod changes;
 mod checks;
 mod explanation;
 mod follow;
+mod lag;
 mod names;
+mod storms;
+#[cfg(test)]
+mod tests;
 
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
@@ -104,6 +108,8 @@ pub struct Authorizer {
     /// The names that `bound` was bound by.
     names: Mutex<GroupNames>,
     changes: Arc<Changes>,
+    /// How many changed groups are being looked at whose members are not known.
+    asking: AtomicUsize,
     epoch: AtomicU64,
     names_known: AtomicBool,
     draining: AtomicBool,
@@ -135,6 +141,7 @@ impl Authorizer {
             clock,
             names: Mutex::default(),
             changes: Arc::default(),
+            asking: AtomicUsize::new(0),
             epoch: AtomicU64::new(1),
             draining: AtomicBool::new(false),
         });

@@ -13,6 +13,8 @@ pub(super) struct Coverage {
     spans: SmallVec<[Span; MAX_SPANS]>,
     /// Whether the latest span may still grow.
     is_open: bool,
+    /// When the feed may have missed something last.
+    interrupted: Option<Instant>,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -39,15 +41,18 @@ impl Coverage {
                 if self.spans.len() == MAX_SPANS {
                     self.spans.remove(0);
                 }
+                // The feed may go on for longer than since something was missed.
+                let since = self.interrupted.map_or(since, |interrupted| interrupted.max(since));
                 self.spans.push(Span { since, until: until.max(since) });
                 self.is_open = true;
             }
         }
     }
 
-    /// The feed may have missed something.
-    pub(super) fn interrupt(&mut self) {
+    /// The feed may have missed something until now.
+    pub(super) fn interrupt(&mut self, now: Instant) {
         self.is_open = false;
+        self.interrupted = self.interrupted.max(Some(now));
     }
 
     /// What facts that were read at this instant have of it.
@@ -79,7 +84,7 @@ mod tests {
         assert_eq!(coverage.of(at(9)), None, "read before the feed was up");
         assert_eq!(coverage.of(at(10)), open(20));
         assert_eq!(coverage.of(at(25)), open(25), "read since");
-        coverage.interrupt();
+        coverage.interrupt(at(22));
         let closed = |until| Some(Covered { until: at(until), is_gapless: false });
         assert_eq!(coverage.of(at(15)), closed(20));
         assert_eq!(coverage.of(at(25)), None, "read while nobody listened");
@@ -88,9 +93,22 @@ mod tests {
         assert_eq!(coverage.of(at(25)), None);
         assert_eq!(coverage.of(at(30)), open(31));
         for next in 4..10 {
-            coverage.interrupt();
+            coverage.interrupt(at(next * 10 - 1));
             coverage.confirm(at(next * 10), at(next * 10 + 1));
         }
         assert_eq!(coverage.of(at(15)), None, "a span too long ago");
+    }
+
+    #[test]
+    fn a_feed_that_goes_on_covers_nothing_from_before_something_was_missed() {
+        let start = Instant::now();
+        let at = |seconds| start + Duration::from_secs(seconds);
+        let mut coverage = Coverage::default();
+        coverage.confirm(at(10), at(20));
+        coverage.interrupt(at(22));
+        coverage.confirm(at(10), at(23));
+        assert_eq!(coverage.of(at(15)), Some(Covered { until: at(20), is_gapless: false }));
+        assert_eq!(coverage.of(at(21)), None);
+        assert_eq!(coverage.of(at(22)), Some(Covered { until: at(23), is_gapless: true }));
     }
 }

@@ -97,7 +97,8 @@ impl<P> Ledger<P> {
         entry.stamp < self.floor
             || after(self.users.get(user))
             || (!self.triggers.is_empty()
-                && entry.facts.triggers().any(|trigger| after(self.triggers.get(&trigger))))
+                && (entry.facts.triggers().chain(entry.facts.listed_groups()))
+                    .any(|trigger| after(self.triggers.get(&trigger))))
     }
 
     #[cfg(test)]

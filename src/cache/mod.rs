@@ -284,7 +284,8 @@ impl<P: Send + Sync + 'static> FactsCache<P> {
 
     /// The change feed may have missed something: all facts are due for a refresh, and are as old as its last confirmation.
     pub fn interrupt(&self) {
-        self.shared.change_coverage(Coverage::interrupt);
+        let now = (self.shared.clock)();
+        self.shared.change_coverage(|coverage| coverage.interrupt(now));
     }
 
     /// The way of a `get` that no entry answers: join the load in flight or begin one, and await it.

@@ -246,7 +246,7 @@ impl Connection {
 
     /// Whose it is.
     pub(super) fn id(&self) -> ServerId {
-        self.origin.id()
+        self.origin.id().of_service(self.about.service.as_deref())
     }
 
     pub(super) fn link(&self) -> &Link {
@@ -295,7 +295,7 @@ impl Connection {
 
     /// What this server found.
     pub(super) fn found(&self, entries: Vec<super::entry::Entry>, cut: Option<Cut>) -> Found {
-        Found { entries, cut, server: self.origin.id() }
+        Found { entries, cut, server: self.id() }
     }
 
     /// Shows that the server answers.

@@ -16,7 +16,7 @@ use super::ranges;
 use super::resolve::{Search, with_ids};
 use super::settings::{Flavour, GroupSearch};
 use super::table::GroupTable;
-use crate::model::{Dn, EntityId, Group, GroupMembership, Partial};
+use crate::model::{Dn, EntityId, Group, GroupMembership, Partial, Trigger};
 
 /// The most alternatives that one search has.
 const MAX_CLAUSES: usize = 200;
@@ -206,6 +206,11 @@ impl Below {
         }
         earliest.or(self.first)
     }
+}
+
+/// By what a change of a group is recognised that takes in whoever has this `gidNumber`: it does not list them.
+pub(super) fn listed_by_gid(gid: &str) -> Trigger {
+    Trigger::listed(&format!("gidNumber={gid}"))
 }
 
 /// A value of `uniqueMember` may end in `#'0101'B` (RFC 4517, 3.3.21).

@@ -28,7 +28,7 @@ mod link;
 mod logon;
 mod paging;
 #[cfg(test)]
-mod persona;
+pub(crate) mod persona;
 mod pool;
 mod ranges;
 mod resolve;
@@ -81,7 +81,7 @@ struct Core {
     pool: Arc<Pool>,
     resolver: Arc<Resolver>,
     feed: Arc<FeedState>,
-    /// How many lookups were not of the server that the change feed follows.
+    /// How many lookups were not of the server that told of changes.
     strayed: AtomicU64,
 }
 
@@ -120,6 +120,16 @@ impl Search for Session<'_> {
 
     async fn about(&self) -> Result<Arc<About>, LookupError> {
         self.pool.about(self.deadline).await
+    }
+}
+
+impl Core {
+    /// Counts a lookup where it was answered by another server than the one that told of changes.
+    fn note_strays(&self, session: &Session<'_>) {
+        let servers = session.servers.lock().unwrap_or_else(PoisonError::into_inner);
+        if self.feed.strays(&servers) {
+            self.strayed.fetch_add(1, Ordering::Relaxed);
+        }
     }
 }
 
@@ -213,11 +223,9 @@ impl Directory {
         let resolving = async move {
             let (session, watch) = (Session::new(&core, deadline), core.feed.watch());
             let mut facts = core.resolver.resolve(&session, &user, known.as_deref(), read_at).await?;
+            core.note_strays(&session);
             let servers = session.servers.into_inner().unwrap_or_else(PoisonError::into_inner);
             facts.followed = watch.covers(&facts, &servers);
-            if watch.strays(&servers) {
-                core.strayed.fetch_add(1, Ordering::Relaxed);
-            }
             Ok(facts)
         };
         self.run(deadline, resolving).await
@@ -230,8 +238,12 @@ impl Directory {
     pub async fn resolve_group_name(&self, name: &str, deadline: Instant) -> Result<Resolved, LookupError> {
         let (core, name) = (self.core.clone(), name.to_owned());
         let deadline = self.within(deadline);
-        let resolving =
-            async move { core.resolver.resolve_group_name(&Session::new(&core, deadline), &name).await };
+        let resolving = async move {
+            let session = Session::new(&core, deadline);
+            let resolved = core.resolver.resolve_group_name(&session, &name).await;
+            core.note_strays(&session);
+            resolved
+        };
         self.run(deadline, resolving).await
     }
 
@@ -273,14 +285,8 @@ impl Directory {
         self.core.feed.status()
     }
 
-    /// Whether there are several servers, of which one may not have heard of a change yet.
-    #[must_use]
-    pub fn has_replicas(&self) -> bool {
-        self.core.pool.size() > 1
-    }
-
-    /// How many lookups were answered by another server than the one that the change feed follows, so that they may be of
-    /// before a change that was told.
+    /// How many lookups were answered by another server than the one whose changes were told, so that they may be of before a
+    /// change that was told.
     #[must_use]
     pub fn strayed(&self) -> u64 {
         self.core.strayed.load(Ordering::Relaxed)

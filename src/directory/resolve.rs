@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use futures_util::future::join;
 use jiff::Timestamp;
 use ldap3::Scope;
 use tokio::sync::OnceCell;
@@ -14,7 +15,7 @@ use super::active_directory::{
 };
 use super::entry::{Entry, ID_ATTRIBUTES};
 use super::filter::{Template, any_of, equals};
-use super::groups::{Groups, Lookup, MEMBER_ATTRIBUTES, Member, is_reserved};
+use super::groups::{Groups, Lookup, MEMBER_ATTRIBUTES, Member, is_reserved, listed_by_gid};
 use super::logon::{self, Domain, LogonName};
 use super::ranges;
 use super::search::{Cut, Found, Query};
@@ -68,7 +69,8 @@ enum Finding<'a> {
 enum Candidate {
     None,
     One(Box<Entry>),
-    Several,
+    /// Some of them.
+    Several(Vec<EntityId>),
 }
 
 const USUAL_GROUP_NAME: &str = "cn";
@@ -117,6 +119,17 @@ impl Resolver {
             _ => None,
         });
         let (entry, token) = match (strategy, finding, hint) {
+            (Strategy::TokenGroups, Finding::Logon(LogonName::Principal { .. }, _), Some((id, dn))) => {
+                // Nothing keeps a second account from having this name: it is looked for at the same time.
+                let at = self.at(directory, finding, user, id, dn);
+                let (at, found) = join(at, self.find(directory, &about, finding, user)).await;
+                match (found?, at) {
+                    (Candidate::One(found), Ok(Some((entry, token)))) if found.id()? == entry.id()? => {
+                        (Candidate::One(Box::new(entry)), Some(token))
+                    }
+                    (found, _) => (found, None),
+                }
+            }
             (Strategy::TokenGroups, Finding::Logon(..), Some((id, dn))) => {
                 match self.at(directory, finding, user, id, dn).await? {
                     Some((entry, token)) => (Candidate::One(Box::new(entry)), Some(token)),
@@ -128,7 +141,11 @@ impl Resolver {
         let entry = match entry {
             Candidate::One(entry) => *entry,
             Candidate::None => return Ok(without_entry(Person::NotFound, names, read_at)),
-            Candidate::Several => return Ok(without_entry(Person::Ambiguous, names, read_at)),
+            Candidate::Several(ids) => {
+                // Where one of them goes, the others may be one.
+                names.extend(ids.iter().map(Trigger::entity));
+                return Ok(without_entry(Person::Ambiguous, names, read_at));
+            }
         };
         let member = self.member(&entry, finding, user)?;
         let groups = if strategy == Strategy::TokenGroups {
@@ -153,6 +170,7 @@ impl Resolver {
         }
         names.push(Trigger::listed(entry.dn.normal()));
         names.extend(member.uids.iter().map(|uid| Trigger::listed(uid)));
+        names.extend(member.primary_gid.as_deref().map(listed_by_gid));
         let is_active_directory = about.is_active_directory();
         Ok(Facts {
             attributes: self.attributes(&entry),
@@ -207,6 +225,12 @@ impl Resolver {
         dn: &Dn,
     ) -> Result<Groups, LookupError> {
         let about = directory.about().await?;
+        let mut settings = self.groups.clone();
+        if let (Strategy::TokenGroups, Some(domain)) = (self.strategy(&about), &about.default_naming_context)
+        {
+            // People are in groups wherever these stand.
+            domain.clone_into(&mut settings.base);
+        }
         let member = Member {
             id: group.clone(),
             dn: dn.clone(),
@@ -215,7 +239,7 @@ impl Resolver {
             primary_group: None,
             member_of: None,
         };
-        Groups::of(directory, &self.lookup(&about), &member).await
+        Groups::of(directory, &Lookup { settings: &settings, ..self.lookup(&about) }, &member).await
     }
 
     /// Shows that the directory gives what the strategy relies on.
@@ -318,7 +342,8 @@ impl Resolver {
         };
         let mut found = ranges::search(directory, query).await?;
         if found.entries.len() > 1 {
-            return Ok(Candidate::Several);
+            let ids = found.entries.iter().filter_map(|entry| entry.id().ok());
+            return Ok(Candidate::Several(ids.collect()));
         }
         if let Some(cut) = found.cut {
             return Err(refused(cut));
@@ -333,7 +358,7 @@ impl Resolver {
     }
 
     /// The entry that a user had, with its groups, in one search: where it still is that user's and stands where it stood.
-    /// An account name is unique in its domain, so there can be no other. `None`: it has to be looked for.
+    /// An account name is unique in its domain, so that of such a name there can be no other. `None`: it has to be looked for.
     async fn at(
         &self,
         directory: &impl Search,

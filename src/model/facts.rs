@@ -207,6 +207,15 @@ impl Facts {
     }
 }
 
+impl Facts {
+    /// How other groups list the person's groups: what tells of a change to these facts where nobody was known to be in the
+    /// groups when it was told.
+    pub fn listed_groups(&self) -> impl Iterator<Item = Trigger> + '_ {
+        let names = self.groups.iter().filter_map(|membership| membership.group.dn.as_ref());
+        names.map(|dn| Trigger::listed(dn.normal()))
+    }
+}
+
 impl Attributes {
     /// What the entry has of an attribute; `None` where it is known not to have it.
     #[must_use]

@@ -37,7 +37,7 @@ const PATIENCE: Duration = Duration::from_secs(60);
 
 /// What is asked for: only changes of these are told. `name` is what changes with a rename; computed attributes make the
 /// server refuse.
-const ATTRIBUTES: [&str; 13] = [
+const ATTRIBUTES: [&str; 14] = [
     "objectClass",
     "objectGUID",
     "objectSid",
@@ -48,6 +48,7 @@ const ATTRIBUTES: [&str; 13] = [
     "lockoutTime",
     "pwdLastSet",
     "primaryGroupID",
+    "groupType",
     "member",
     "name",
     "isDeleted",
@@ -67,7 +68,8 @@ pub(super) struct DirSync {
 
 /// One answer.
 struct Answer {
-    entries: Vec<Entry>,
+    /// With their names as they were sent.
+    entries: Vec<(String, Entry)>,
     cookie: Vec<u8>,
     has_more: bool,
 }
@@ -87,14 +89,20 @@ impl DirSync {
             control(DIR_SYNC, true, ber::encoded(ber::sequence(value))),
             control(EXTENDED_DN, false, ber::encoded(ber::sequence(vec![ber::integer(1)]))),
         ];
-        let configured = run.feed.resolver.attribute_names();
-        let attributes: Vec<&str> = ATTRIBUTES.into_iter().chain(configured).collect();
+        let wording = &run.wording;
+        let names = wording.user_names.iter().chain([&wording.group_name]).map(String::as_str);
+        let mut attributes = ATTRIBUTES.to_vec();
+        for name in names.chain(run.feed.resolver.attribute_names()) {
+            if !attributes.iter().any(|listed| listed.eq_ignore_ascii_case(name)) {
+                attributes.push(name);
+            }
+        }
         let stream = run.link.stream(&run.scope.context, Scope::Subtree, filter, &attributes, controls);
         let mut stream = stream.await?;
         let mut entries = Vec::new();
         loop {
             match stream.next().await?.ok_or(LookupError::Lost)? {
-                Streamed::Entry { entry, .. } => entries.push(entry?),
+                Streamed::Entry { name, entry, .. } => entries.push((name, entry?)),
                 Streamed::Intermediate { .. } => {}
                 Streamed::End { code: ResultCode(0), controls } => {
                     let (cookie, has_more) = cookie(&controls)?;
@@ -159,8 +167,8 @@ impl Source for DirSync {
                     return Err(error);
                 }
             };
-            for entry in &answer.entries {
-                tell(run, entry).await?;
+            for (name, entry) in &answer.entries {
+                tell(run, name, entry).await?;
             }
             self.cookie = answer.cookie;
             if !answer.has_more {
@@ -172,10 +180,10 @@ impl Source for DirSync {
 }
 
 /// Tells of one object's changes.
-async fn tell(run: &mut Run, entry: &Entry) -> Result<(), LookupError> {
-    let id = entry.id()?;
+async fn tell(run: &mut Run, name: &str, entry: &Entry) -> Result<(), LookupError> {
+    let (id, sid) = (entry.id()?, Named::read(name).sid);
     if entry.first("isdeleted").ok().flatten() == Some("TRUE") || entry.dn.is_remnant() {
-        run.entry(gone(id), None);
+        run.entry(gone(id), sid, None);
         return Ok(());
     }
     let mut concerned = Vec::new();
@@ -197,9 +205,17 @@ async fn tell(run: &mut Run, entry: &Entry) -> Result<(), LookupError> {
     for attribute in &run.wording.user_names {
         triggers.extend(entry.texts(attribute).unwrap_or_default().into_iter().map(Trigger::named));
     }
-    if entry.mentions("name") && !entry.mentions("objectclass") && is_container(run, &id).await? {
-        // With it whatever stands below it was renamed.
-        run.tell(Change::Anything);
+    let is_new = entry.mentions("objectclass");
+    // A group that did not count and does now; of one that is new, all members are told.
+    let mut is_joined = entry.mentions("grouptype") && !is_new;
+    if entry.mentions("name") && !is_new {
+        let kind = kind_of(run, &id).await?;
+        if kind.is_none_or(|kind| kind == Kind::Container) {
+            // With it whatever stands below it was renamed.
+            run.tell(Change::Anything);
+        }
+        // It may have been moved to where groups are looked for.
+        is_joined |= kind.is_some_and(Kind::may_be_group);
     }
     // What is called `cn` is told as `name`.
     let group_name = if run.wording.group_name == "cn" { "name" } else { run.wording.group_name.as_str() };
@@ -207,33 +223,50 @@ async fn tell(run: &mut Run, entry: &Entry) -> Result<(), LookupError> {
         .mentions(group_name)
         .then(|| entry.texts(group_name).unwrap_or_default().into_iter().map(str::to_owned).collect());
     let change = EntryChange { id, triggers, group_names, is_gone: false };
-    run.entry(change, has_whole_list.then_some(entry.dn.as_str()));
+    run.entry(change, sid, (has_whole_list || is_joined).then_some(entry.dn.as_str()));
     Ok(())
 }
 
-/// By what a member is recognised: `<GUID=...>;<SID=...>;CN=...`, or its name alone.
+/// By what a member is recognised.
 fn member(value: &str, run: &Run) -> Vec<Trigger> {
-    let mut found = Vec::new();
-    let mut rest = value;
-    while let Some((part, after)) = rest.strip_prefix('<').and_then(|rest| rest.split_once(">;")) {
-        if let Some(guid) = part.strip_prefix("GUID=") {
-            found.push(Trigger::entity(&EntityId::new(guid)));
-        }
-        rest = after;
-    }
-    found.extend(triggers(rest, run.feed.resolver.table()));
-    found
+    let Named { guid, sid, dn } = Named::read(value);
+    let ids = [guid, sid].into_iter().flatten().map(|id| Trigger::entity(&id));
+    ids.chain(triggers(dn, run.feed.resolver.table())).collect()
 }
 
-async fn is_container(run: &Run, id: &EntityId) -> Result<bool, LookupError> {
+/// A name with identities before it: `<GUID=...>;<SID=...>;CN=...`.
+#[derive(Debug, PartialEq, Eq)]
+struct Named<'a> {
+    guid: Option<EntityId>,
+    sid: Option<EntityId>,
+    dn: &'a str,
+}
+
+impl<'a> Named<'a> {
+    fn read(name: &'a str) -> Self {
+        let mut named = Self { guid: None, sid: None, dn: name };
+        while let Some((part, after)) = named.dn.strip_prefix('<').and_then(|rest| rest.split_once(">;")) {
+            match part.split_once('=') {
+                Some(("GUID", guid)) => named.guid = Some(EntityId::new(guid)),
+                Some(("SID", sid)) => named.sid = Some(EntityId::new(sid)),
+                _ => {}
+            }
+            named.dn = after;
+        }
+        named
+    }
+}
+
+/// What an object is; `None` where that cannot be read.
+async fn kind_of(run: &Run, id: &EntityId) -> Result<Option<Kind>, LookupError> {
     let query = Query {
         attributes: vec!["objectClass".to_owned()],
         limit: 1,
         ..Query::new(format!("<GUID={}>", id.as_str()), Scope::Base)
     };
     match run.search().search(query).await {
-        Ok(found) => Ok(found.entries.first().is_none_or(|entry| Kind::of(entry) == Kind::Container)),
-        Err(error) if error.is_of_one_question() => Ok(true),
+        Ok(found) => Ok(found.entries.first().map(Kind::of)),
+        Err(error) if error.is_of_one_question() => Ok(None),
         Err(error) => Err(error),
     }
 }
@@ -274,6 +307,25 @@ mod tests {
             assert!(cookie(&[control(bad)]).is_err(), "{bad:?}");
         }
         assert!(cookie(&[]).is_err());
+    }
+
+    #[test]
+    fn a_name_comes_with_the_identities_of_what_it_names() {
+        let named = |guid: Option<&str>, sid: Option<&str>, dn| Named {
+            guid: guid.map(EntityId::new),
+            sid: sid.map(EntityId::new),
+            dn,
+        };
+        for (name, expected) in [
+            ("<GUID=A-1>;<SID=S-1-5>;CN=x,DC=y", named(Some("a-1"), Some("s-1-5"), "CN=x,DC=y")),
+            ("<GUID=a-1>;CN=x", named(Some("a-1"), None, "CN=x")),
+            ("<OTHER=1>;<SID=s-1>;CN=x", named(None, Some("s-1"), "CN=x")),
+            ("CN=x\\<y>;z", named(None, None, "CN=x\\<y>;z")),
+            ("<GUID=a", named(None, None, "<GUID=a")),
+            ("", named(None, None, "")),
+        ] {
+            assert_eq!(Named::read(name), expected, "{name}");
+        }
     }
 
     proptest! {

@@ -23,7 +23,7 @@ use super::pool::Pool;
 use super::resolve::{Resolver, Search, Wording};
 use super::search::{Found, Query, ServerId};
 use super::settings::{ChangeFeed, word};
-use crate::model::{Dn, Facts, Person};
+use crate::model::{Dn, EntityId, Facts, Person, Trigger};
 use crate::telemetry::DirectoryMetrics;
 pub use change::{Change, ChangeHandler, EntryChange};
 use dir_sync::DirSync;
@@ -48,8 +48,8 @@ mod usn;
 /// The pause before a broken feed is begun again; each failure doubles it.
 const FIRST_PAUSE: Duration = Duration::from_millis(250);
 const LONGEST_PAUSE: Duration = Duration::from_secs(30);
-/// A feed that held for so long is begun again without a pause.
-const GOOD_RUN: Duration = Duration::from_secs(60);
+/// After a feed that held for so long the pauses begin anew.
+const GOOD_RUN: Duration = Duration::from_secs(10);
 /// How often the metrics say how old the feed's last word is.
 const LAG_INTERVAL: Duration = Duration::from_secs(1);
 
@@ -78,6 +78,8 @@ pub(super) struct FeedSettings {
 pub(super) struct FeedState {
     /// Set while the feed is up and tells of everything.
     following: ArcSwapOption<Following>,
+    /// The server that changes were told of last, also while the feed is down.
+    teller: ArcSwapOption<ServerId>,
     shown: Mutex<FeedStatus>,
 }
 
@@ -209,7 +211,7 @@ impl Feed {
         let fitting = mechanism.take().filter(|known| known.word() == kind).filter(|known| known.fits(&link));
         if fitting.is_none() {
             // What was followed before cannot be gone on with.
-            (self.handler)(Change::Interrupted);
+            self.tell(Change::Interrupted);
         }
         let mechanism = mechanism.insert(fitting.unwrap_or_else(|| Mechanism::new(kind, &about)));
         match mechanism {
@@ -223,6 +225,14 @@ impl Feed {
     /// Whether Active Directory is to say when there is something to ask for.
     fn wakes(&self) -> bool {
         matches!(self.kind, ChangeFeed::Auto | ChangeFeed::Notify)
+    }
+
+    fn tell(&self, change: Change) {
+        if matches!(change, Change::Anything | Change::Interrupted) {
+            // Before anybody reads again because of it.
+            self.resolver.forget(None);
+        }
+        (self.handler)(change);
     }
 
     fn down(&self, why: &str) {
@@ -253,13 +263,18 @@ impl Run {
     }
 
     fn tell(&self, change: Change) {
-        (self.feed.handler)(change);
+        self.feed.tell(change);
     }
 
-    /// Tells of a changed entry, and asks for its members where it may be a group.
-    fn entry(&mut self, change: EntryChange, group: Option<&str>) {
+    /// Tells of a changed entry, and asks for its members where it may be a group. `sid` is its security identifier, where
+    /// that is known: somebody may be known to be in a group of which nothing else could be read.
+    fn entry(&mut self, mut change: EntryChange, sid: Option<EntityId>, group: Option<&str>) {
         let id = change.id.clone();
         self.feed.resolver.forget(Some(&id));
+        if let Some(sid) = sid {
+            self.feed.resolver.forget(Some(&sid));
+            change.triggers.push(Trigger::entity(&sid));
+        }
         self.tell(Change::Entry(change));
         if let Some(dn) = group {
             self.members.read(id, dn);
@@ -282,6 +297,7 @@ impl Run {
                 trouble: String::new(),
             };
         });
+        self.feed.state.teller.store(Some(Arc::new(server.clone())));
         let following = Following { server, base: self.scope.base.clone() };
         self.feed.state.following.store(is_complete.then(|| Arc::new(following)));
     }
@@ -302,6 +318,12 @@ impl FeedState {
 
     fn show(&self, change: impl FnOnce(&mut FeedStatus)) {
         change(&mut self.shown.lock().unwrap_or_else(PoisonError::into_inner));
+    }
+
+    /// Whether something was answered by another server than the one that told of changes last: it may not have heard of them.
+    pub(super) fn strays(&self, servers: &[ServerId]) -> bool {
+        let teller = self.teller.load();
+        teller.as_deref().is_some_and(|teller| servers.iter().any(|server| server != teller))
     }
 
     /// What is followed now; to be asked for before the first search of what may be followed.
@@ -328,14 +350,6 @@ impl Watch<'_> {
             && servers.iter().all(|server| *server == now.server)
             && is_below(person)
             && facts.groups.iter().all(|membership| membership.group.dn.as_ref().is_some_and(is_below))
-    }
-}
-
-impl Watch<'_> {
-    /// Whether something was answered by another server than the one that is followed.
-    pub(super) fn strays(&self, servers: &[ServerId]) -> bool {
-        let following = self.state.following.load();
-        following.as_ref().is_some_and(|following| servers.iter().any(|server| *server != following.server))
     }
 }
 

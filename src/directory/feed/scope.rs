@@ -46,7 +46,7 @@ pub(in super::super) struct Scope {
 }
 
 impl Scope {
-    /// The smallest subtree with all people and groups.
+    /// The smallest subtree with all people and groups; of Active Directory the domain.
     ///
     /// # Errors
     /// Where they are in different trees of the server, or in none that it names.
@@ -59,6 +59,10 @@ impl Scope {
             .filter(|context| Dn::parse(context).is_ok_and(|context| base.is_within(&context)))
             .max_by_key(|context| context.len());
         match context {
+            // Of a domain everything is told, and people are in groups that stand elsewhere, such as `Domain Users`.
+            Some(context) if about.is_active_directory() => {
+                Ok(Self { base: read(context)?, context: context.clone() })
+            }
             Some(context) => Ok(Self { base, context: context.clone() }),
             None => Err(LookupError::Protocol("no one tree of the server has both people and groups")),
         }

@@ -14,6 +14,7 @@
 //! seen of slapd 2.5 and of Samba 4.17 is done as they do it; what only Windows does, as MS-ADTS says.
 
 mod answer;
+mod client;
 mod connection;
 mod content;
 mod controls;
