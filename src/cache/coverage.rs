@@ -55,6 +55,11 @@ impl Coverage {
         self.interrupted = self.interrupted.max(Some(now));
     }
 
+    /// Whether something that concerns facts that were read at this instant may have been missed.
+    pub(super) fn missed_since(&self, read: Instant) -> bool {
+        self.interrupted.is_some_and(|interrupted| read <= interrupted)
+    }
+
     /// What facts that were read at this instant have of it.
     pub(super) fn of(&self, read: Instant) -> Option<Covered> {
         let last = self.spans.len().checked_sub(1)?;
@@ -110,5 +115,6 @@ mod tests {
         assert_eq!(coverage.of(at(15)), Some(Covered { until: at(20), is_gapless: false }));
         assert_eq!(coverage.of(at(21)), None);
         assert_eq!(coverage.of(at(22)), Some(Covered { until: at(23), is_gapless: true }));
+        assert_eq!([15, 21, 23].map(|seconds| coverage.missed_since(at(seconds))), [true, true, false]);
     }
 }

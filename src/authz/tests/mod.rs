@@ -1,7 +1,12 @@
 //! The directory's client, the cache and the service together, over servers in this process: what is answered after the
 //! directory changed, whatever else happens at that moment.
 
+mod joining;
+mod lagging;
 mod model;
+mod names;
+mod races;
+mod spans;
 
 use std::collections::BTreeSet;
 use std::sync::PoisonError;

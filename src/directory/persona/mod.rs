@@ -164,6 +164,11 @@ impl Persona {
         self.server.gate.release();
     }
 
+    /// Lets go what the oldest hold holds, and ends that hold.
+    pub fn release_oldest(&self) {
+        self.server.gate.release_oldest();
+    }
+
     /// Lets so many held answers go; others are still held.
     pub fn release_some(&self, count: usize) {
         self.server.gate.release_some(count);
