@@ -26,7 +26,9 @@ use std::time::{Duration, Instant};
 
 use bailiwick::cache::{FactsCache, Lookup, Settings};
 use bailiwick::eval::Prepared;
-use bailiwick::model::{Attributes, Dn, EntityId, Facts, Group, GroupMembership, Person, Trigger, Values};
+use bailiwick::model::{
+    Attributes, Dn, EntityId, Facts, Group, GroupMembership, Person, Resolved, Trigger, Values,
+};
 use bailiwick::telemetry::Metrics;
 use jiff::Timestamp;
 
@@ -36,6 +38,8 @@ use world::World;
 const POLICIES: usize = 10_000;
 const SUBJECTS: usize = 100_000;
 const GROUPS: usize = 30;
+/// For how many subjects bound facts are kept (`authz::preparations`).
+const KEPT_PREPARED: usize = 16_384;
 /// Resident, all together.
 const MOST: usize = 200 << 20;
 
@@ -51,18 +55,26 @@ fn main() {
     let cache: FactsCache<Prepared> = FactsCache::new(settings, &metrics, runtime.handle().clone());
     let mut random = SplitMix64::new(7);
     let mut groups: HashMap<String, Arc<Group>> = HashMap::new();
-    let names: Vec<String> = world.group_names.names.keys().cloned().collect();
+    let values = |value: &str| Values::Known([value.to_owned()].into());
+    let attributes = [("clearance", values("internal")), ("department", values("engineering"))];
+    let attributes: Attributes = attributes.into_iter().collect();
+    let mut names: Vec<String> = world.group_names.names.keys().cloned().collect();
+    names.sort_unstable();
     runtime.block_on(async {
         for number in 0..subjects {
-            let facts = facts(number, &names, &mut groups, &mut random);
+            let facts =
+                facts(number, &names, &world.group_names.names, &mut groups, &mut random, &attributes);
             let user = format!("user-{number}@corp.example.com");
             let load = || move |_| std::future::ready(Ok::<_, String>(facts.clone()));
             let Lookup::Fresh(entry) = cache.get(&user, load, Instant::now() + Duration::from_secs(60)).await
             else {
                 panic!("not loaded");
             };
-            let prepared = world.bound.prepare(Arc::clone(&entry.facts));
-            entry.prepared.store(Some(Arc::new(prepared)));
+            // As the service does, which keeps so many.
+            if number < KEPT_PREPARED {
+                let prepared = world.bound.prepare(Arc::clone(&entry.facts));
+                entry.prepared.store(Some(Arc::new(prepared)));
+            }
         }
     });
     let all = resident();
@@ -83,13 +95,16 @@ fn main() {
 fn facts(
     number: usize,
     names: &[String],
+    named: &HashMap<String, Resolved>,
     groups: &mut HashMap<String, Arc<Group>>,
     random: &mut SplitMix64,
+    attributes: &Attributes,
 ) -> Facts {
     let dn =
         Dn::parse(&format!("CN=User Number {number},OU=Engineering,OU=People,DC=corp,DC=example,DC=com"));
     let id = EntityId::new(&uuid(number as u64 + (1 << 40)));
-    let mut facts = Facts::without_entry(Person::Found { id, dn: dn.unwrap() }, Timestamp::now());
+    let mut facts = Facts::without_entry(Person::Found { id, dn: dn.unwrap().compact() }, Timestamp::now());
+    let mut memberships: Vec<GroupMembership> = Vec::new();
     for place in 0..GROUPS {
         let name = match place {
             0..6 => random.pick(names).clone(),
@@ -98,17 +113,20 @@ fn facts(
         let known = groups.len() as u64;
         let group = groups.entry(name).or_insert_with_key(|name| {
             let dn = format!("CN={name},OU=Groups,DC=corp,DC=example,DC=com");
-            let (id, dn) = (EntityId::new(&uuid(known)), Dn::parse(&dn).ok());
+            let id = match named.get(name) {
+                Some(Resolved::Group(id)) => id.clone(),
+                _ => EntityId::new(&uuid(known)),
+            };
+            let dn = Dn::parse(&dn).ok().map(Dn::compact);
             Arc::new(Group { id, sid: None, dn, name: name.as_str().into() })
         });
-        if !facts.is_in(&group.id) {
-            let via = (place % 2 == 1).then(|| u32::try_from(facts.groups.len()).unwrap().saturating_sub(1));
-            facts.groups.push(GroupMembership { group: Arc::clone(group), via });
+        if !memberships.iter().any(|known| Arc::ptr_eq(&known.group, group)) {
+            let via = (place % 2 == 1).then(|| u32::try_from(memberships.len()).unwrap().saturating_sub(1));
+            memberships.push(GroupMembership { group: Arc::clone(group), via });
         }
     }
-    let clearance = Values::Known(vec!["internal".to_owned()]);
-    let department = Values::Known(vec!["engineering".to_owned()]);
-    facts.attributes = Attributes::from_iter([("clearance", clearance), ("department", department)]);
+    facts.groups = memberships.into_iter().collect();
+    facts.attributes = attributes.clone();
     facts.names = vec![Trigger::named(&format!("user-{number}")), Trigger::listed(&number.to_string())];
     facts.followed = true;
     facts

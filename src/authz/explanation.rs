@@ -216,7 +216,9 @@ impl FactsShown {
         }
     }
 
-    fn read(state: &'static str, facts: &Facts) -> Self {
+    /// Facts that were read.
+    #[must_use]
+    pub fn read(state: &'static str, facts: &Facts) -> Self {
         let (person, dn) = match &facts.person {
             Person::Found { dn, .. } => ("found", Some(dn.as_str().to_owned())),
             Person::NotFound => ("not found", None),

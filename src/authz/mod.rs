@@ -4,8 +4,10 @@ mod changes;
 mod checks;
 mod explanation;
 mod follow;
+mod held;
 mod lag;
 mod names;
+mod preparations;
 mod storms;
 #[cfg(test)]
 mod tests;
@@ -19,6 +21,7 @@ use jiff::Timestamp;
 use tokio::runtime::Handle;
 
 use changes::Changes;
+use preparations::Preparations;
 
 use crate::cache::{Entry, FactsCache, Lookup};
 use crate::directory::{Directory, Usernames};
@@ -30,7 +33,10 @@ use crate::telemetry::audit::{Audit, Durations, FactsUsed, Record};
 use crate::telemetry::{Metrics, Stage};
 
 pub use checks::Check;
-pub use explanation::{Explanation, FactsShown, PartShown, PolicyShown, effect_name, enforcement_name};
+pub use explanation::{
+    Explanation, FactsShown, GroupShown, PartShown, PolicyShown, effect_name, enforcement_name,
+};
+pub use held::{BackingOffShown, ConfirmedShown, FeedShown, HeldShown};
 
 /// What is left of a review's deadline for deciding and answering when the facts do not come.
 const RESERVE: Duration = Duration::from_millis(50);
@@ -110,6 +116,7 @@ pub struct Authorizer {
     changes: Arc<Changes>,
     /// How many changed groups are being looked at whose members are not known.
     asking: AtomicUsize,
+    preparations: Preparations,
     epoch: AtomicU64,
     names_known: AtomicBool,
     draining: AtomicBool,
@@ -142,6 +149,7 @@ impl Authorizer {
             names: Mutex::default(),
             changes: Arc::default(),
             asking: AtomicUsize::new(0),
+            preparations: Preparations::default(),
             epoch: AtomicU64::new(1),
             draining: AtomicBool::new(false),
         });
@@ -361,12 +369,12 @@ impl Authorizer {
         };
         match people.cache.get(user, load, deadline).await {
             Lookup::Fresh(entry) => {
-                let prepared = prepared(bound, &entry);
+                let prepared = self.preparations.of(bound, &entry);
                 Held::Current(entry, prepared)
             }
             Lookup::Stale(entry, why) => {
                 tracing::debug!(%why, "stale facts");
-                let prepared = prepared(bound, &entry);
+                let prepared = self.preparations.of(bound, &entry);
                 Held::Stale(entry, prepared)
             }
             Lookup::Failed(why) => {
@@ -390,7 +398,7 @@ impl Authorizer {
         let peeked = match (held, &self.people) {
             (Held::Unreachable, Some(people)) => match people.cache.peek(&request.subject.user) {
                 Lookup::Fresh(entry) => {
-                    let prepared = prepared(bound, &entry);
+                    let prepared = self.preparations.of(bound, &entry);
                     Some(Held::Current(entry, prepared))
                 }
                 Lookup::Stale(..) | Lookup::Failed(_) => None,
@@ -455,18 +463,6 @@ impl Authorizer {
             valid_until: (evaluation.until < Timestamp::MAX).then_some(evaluation.until),
             durations,
         });
-    }
-}
-
-/// The facts of an entry bound to the policy set in force, made once a binding.
-fn prepared(bound: &Bound, entry: &Entry<Prepared>) -> Arc<Prepared> {
-    match entry.prepared.load_full() {
-        Some(prepared) if bound.made(&prepared) => prepared,
-        _ => {
-            let prepared = Arc::new(bound.prepare(Arc::clone(&entry.facts)));
-            entry.prepared.store(Some(Arc::clone(&prepared)));
-            prepared
-        }
     }
 }
 

@@ -89,7 +89,7 @@ mod tests {
         assert_eq!(coverage.of(at(9)), None, "read before the feed was up");
         assert_eq!(coverage.of(at(10)), open(20));
         assert_eq!(coverage.of(at(25)), open(25), "read since");
-        coverage.interrupt(at(22));
+        coverage.interrupt(at(27));
         let closed = |until| Some(Covered { until: at(until), is_gapless: false });
         assert_eq!(coverage.of(at(15)), closed(20));
         assert_eq!(coverage.of(at(25)), None, "read while nobody listened");

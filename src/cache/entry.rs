@@ -32,7 +32,7 @@ const NOWHERE: Place = Place::MAX;
 
 /// What an entry is good for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Life {
+pub enum Life {
     /// Every decision.
     Fresh,
     /// Every decision, and time for a refresh.

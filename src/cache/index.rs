@@ -8,8 +8,6 @@ use std::collections::HashMap;
 use std::hash::{BuildHasherDefault, Hasher};
 use std::sync::{Arc, Weak};
 
-use smallvec::SmallVec;
-
 use super::entry::Entry;
 use crate::model::Trigger;
 
@@ -19,12 +17,14 @@ pub(super) const MIN_PLACES: usize = 1_024;
 /// The place of a subject.
 pub(super) type Place = u32;
 
-/// The places of a trigger. Most triggers are those of one person.
-type Places = SmallVec<[Place; 2]>;
+type ByTrigger<T> = HashMap<Trigger, T, BuildHasherDefault<Hashed>>;
 
 /// See the [module](self).
 pub(super) struct Index<P> {
-    by_trigger: HashMap<Trigger, Places, BuildHasherDefault<Hashed>>,
+    /// The place of a trigger that has one only: most triggers are those of one person.
+    one: ByTrigger<Place>,
+    /// The places of those that have had several.
+    several: ByTrigger<Vec<Place>>,
     entries: Vec<Weak<Entry<P>>>,
     free: Vec<Place>,
     /// With so many places it is time to sweep.
@@ -53,7 +53,13 @@ impl Hasher for Hashed {
 
 impl<P> Index<P> {
     pub(super) fn new() -> Self {
-        Self { by_trigger: HashMap::default(), entries: Vec::new(), free: Vec::new(), sweep_at: MIN_PLACES }
+        Self {
+            one: HashMap::default(),
+            several: HashMap::default(),
+            entries: Vec::new(),
+            free: Vec::new(),
+            sweep_at: MIN_PLACES,
+        }
     }
 
     /// Makes an entry found by its triggers, in the place of the one that it replaces.
@@ -83,7 +89,8 @@ impl<P> Index<P> {
 
     /// The entries that a change concerns.
     pub(super) fn find(&self, trigger: Trigger) -> impl Iterator<Item = Arc<Entry<P>>> + '_ {
-        let places = self.by_trigger.get(&trigger).map_or(&[][..], |places| places.as_slice());
+        let several = self.several.get(&trigger).map(Vec::as_slice);
+        let places = several.or_else(|| self.one.get(&trigger).map(std::slice::from_ref)).unwrap_or_default();
         places.iter().filter_map(|place| self.entries.get(usize::try_from(*place).ok()?)?.upgrade())
     }
 
@@ -101,16 +108,27 @@ impl<P> Index<P> {
     }
 
     fn add(&mut self, trigger: Trigger, place: Place) {
-        self.by_trigger.entry(trigger).or_default().push(place);
+        if let Some(places) = self.several.get_mut(&trigger) {
+            if places.len() == places.capacity() {
+                // Lists of thousands must not have as much room again.
+                places.reserve_exact(places.len() / 4 + 1);
+            }
+            places.push(place);
+        } else if let Some(other) = self.one.remove(&trigger) {
+            self.several.insert(trigger, vec![other, place]);
+        } else {
+            self.one.insert(trigger, place);
+        }
     }
 
     fn remove(&mut self, trigger: Trigger, place: Place) {
-        let Some(places) = self.by_trigger.get_mut(&trigger) else { return };
-        if let Some(at) = places.iter().position(|held| *held == place) {
-            places.swap_remove(at);
-        }
-        if places.is_empty() {
-            self.by_trigger.remove(&trigger);
+        if self.one.get(&trigger) == Some(&place) {
+            self.one.remove(&trigger);
+        } else if let Some(places) = self.several.get_mut(&trigger) {
+            places.retain(|held| *held != place);
+            if places.is_empty() {
+                self.several.remove(&trigger);
+            }
         }
     }
 
@@ -120,12 +138,14 @@ impl<P> Index<P> {
         let is_live = |place: &Place| {
             usize::try_from(*place).ok().and_then(|place| live.get(place)).copied().unwrap_or(false)
         };
-        self.by_trigger.retain(|_, places| {
-            places.retain(|place| is_live(place));
+        self.one.retain(|_, place| is_live(place));
+        self.several.retain(|_, places| {
+            places.retain(is_live);
             places.shrink_to_fit();
             !places.is_empty()
         });
-        self.by_trigger.shrink_to_fit();
+        self.one.shrink_to_fit();
+        self.several.shrink_to_fit();
         self.free = (0..).zip(&live).filter(|(_, live)| !**live).map(|(place, _)| place).collect();
         let held = self.entries.len().saturating_sub(self.free.len());
         self.sweep_at = held.saturating_mul(2).max(MIN_PLACES);
@@ -133,7 +153,7 @@ impl<P> Index<P> {
 
     #[cfg(test)]
     pub(super) fn references(&self) -> usize {
-        self.by_trigger.values().map(|places| places.len()).sum()
+        self.one.len() + self.several.values().map(Vec::len).sum::<usize>()
     }
 
     #[cfg(test)]

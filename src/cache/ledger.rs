@@ -94,11 +94,11 @@ impl<P> Ledger<P> {
     /// Whether an invalidation that came after the load's begin concerns the entry that it made.
     pub(super) fn overtook(&self, user: &str, entry: &Entry<P>) -> bool {
         let after = |stamp: Option<&u64>| stamp.is_some_and(|stamp| *stamp > entry.stamp);
+        // Groups that nobody was known to be in before this load were told by their names alone.
+        let mut triggers = entry.facts.triggers().chain(entry.facts.listed_groups());
         entry.stamp < self.floor
             || after(self.users.get(user))
-            || (!self.triggers.is_empty()
-                && (entry.facts.triggers().chain(entry.facts.listed_groups()))
-                    .any(|trigger| after(self.triggers.get(&trigger))))
+            || (!self.triggers.is_empty() && triggers.any(|trigger| after(self.triggers.get(&trigger))))
     }
 
     #[cfg(test)]

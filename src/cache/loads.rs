@@ -12,6 +12,7 @@ use tokio::sync::watch;
 
 use super::entry::{Entry, Life};
 use super::ledger::Ticket;
+use super::look::BackingOff;
 use super::{Shared, Why};
 use crate::model::Facts;
 
@@ -93,6 +94,15 @@ impl<P: Send + Sync + 'static> Loads<P> {
         let (sender, pending) = watch::channel(None);
         self.pending.insert(Arc::clone(&user), pending.clone());
         Ok((Loader { shared: Arc::clone(shared), user, sender, outcome: Err(Why::Aborted) }, pending))
+    }
+
+    /// Whether a load of this user is in flight, and the pause that its last one left.
+    pub(super) fn state(&self, user: &str, now: Instant) -> (bool, Option<BackingOff>) {
+        let pause = self.failures.get(user).and_then(|failure| {
+            let left = failure.until.checked_duration_since(now).filter(|left| !left.is_zero())?;
+            Some(BackingOff { why: failure.why, left })
+        });
+        (self.pending.contains_key(user), pause)
     }
 
     #[cfg(test)]

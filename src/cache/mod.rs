@@ -22,6 +22,7 @@ mod entry;
 mod index;
 mod ledger;
 mod loads;
+mod look;
 #[cfg(test)]
 mod model_test;
 #[cfg(test)]
@@ -41,10 +42,10 @@ use crate::model::{EntityId, Facts, Person, Trigger};
 use crate::telemetry::{IntCounter, IntGauge, Metrics};
 
 use coverage::Coverage;
-pub use entry::Entry;
-use entry::Life;
+pub use entry::{Entry, Life};
 use ledger::{Ledger, Marks};
 use loads::{Joined, Loads};
+pub use look::{BackingOff, Confirmed, Held, Look};
 
 /// How many subjects without a person are held. They are cheap to ask for again, and a requester can invent them.
 const MAX_NEGATIVE_ENTRIES: u64 = 10_000;

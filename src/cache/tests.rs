@@ -1,6 +1,7 @@
 //! The cache under concurrency. Loads wait at gates that the tests open; nothing here sleeps.
 
 mod invalidation;
+mod look;
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -432,7 +433,7 @@ async fn no_reader_ever_sees_facts_older_than_an_announced_change() {
                         let read = version.load(Ordering::SeqCst);
                         tokio::task::yield_now().await;
                         let attributes =
-                            [("version", Values::Known(vec![read.to_string()]))].into_iter().collect();
+                            [("version", Values::Known(vec![read.to_string()].into()))].into_iter().collect();
                         Ok::<_, String>(Facts { attributes, ..person(&["g1"]) })
                     }
                 };

@@ -7,15 +7,15 @@ use crate::model::Outcome;
 /// The exit codes of every command (DESIGN 5). `--help` lists them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Exit {
-    /// Done; of `explain`: allowed.
+    /// Done; of `explain`: allowed; of `lookup`: found.
     Success = 0,
     /// Something outside failed: a file, the network, the directory.
     Operational = 1,
     /// The command line is wrong.
     Usage = 2,
-    /// `explain`: denied.
+    /// `explain`: denied; `lookup`: account state refuses everything.
     Denied = 3,
-    /// `explain`: no opinion.
+    /// `explain`: no opinion; `lookup`: not one person of the directory.
     NoOpinion = 4,
     /// An invalid policy or configuration, or a failed test.
     Invalid = 5,
@@ -25,11 +25,11 @@ pub enum Exit {
 
 /// The table for `--help`.
 pub const TABLE: &str = "Exit codes:
-  0  success, or allow
+  0  success, or allow; of `lookup`: found
   1  operational failure (I/O, network, directory)
   2  usage
-  3  denied
-  4  no opinion
+  3  denied; of `lookup`: refused by account state
+  4  no opinion; of `lookup`: not one person of the directory
   5  invalid policy or configuration, or a failed test
   6  differences or findings";
 

@@ -9,10 +9,8 @@ use jiff::Timestamp;
 use super::offline::{Found, People, instant, read_policies};
 use super::render::{Paint, explanation};
 use super::serve::read_configuration;
-use super::service::Embedded;
 use super::{Exit, Failure, Output, runtime, say, say_json};
 use crate::authz::Explanation;
-use crate::config::DirectoryKind;
 use crate::eval::{self, Bound};
 use crate::model::{Action, GroupNames, NonResourceAction, Request, ResourceAction, Subject};
 use crate::policy::{PolicySet, Settings};
@@ -84,15 +82,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<Exit, Failure> {
             cluster = cluster.or(configuration.server.cluster);
             let sources = read_policies(&configuration.store.paths)?;
             let set = PolicySet::build(&sources, &configuration.policy).map_err(Failure::diagnostics)?;
-            let usernames = configuration.directory.usernames;
-            let people = match configuration.directory.kind {
-                DirectoryKind::None => None,
-                DirectoryKind::Ldap(settings) => Some(People::from_settings(*settings, usernames, handle)?),
-                DirectoryKind::Embedded { ldif, settings } => {
-                    let embedded = Embedded::start(&ldif, *settings, handle)?;
-                    Some(People::from_embedded(embedded, usernames, handle)?)
-                }
-            };
+            let people = People::of(configuration.directory, handle)?;
             (set, configuration.eval, people)
         }
         None => {

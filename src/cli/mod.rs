@@ -1,10 +1,12 @@
 //! The command line: one file a command. Everything is composed here, and nowhere else.
 
+mod admin;
 mod check;
 mod demo;
 mod exit;
 mod explain;
 mod healthcheck;
+mod lookup;
 mod offline;
 mod render;
 mod serve;
@@ -18,6 +20,8 @@ use std::process::ExitCode;
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 
 pub use exit::{Exit, Failure};
+
+use crate::document::is_control;
 
 /// Decides what a Kubernetes API server asks: from policies, a live directory, and the circumstances.
 #[derive(Debug, Parser)]
@@ -34,6 +38,7 @@ enum Command {
     Check(check::Arguments),
     Explain(Box<explain::Arguments>),
     Test(test::Arguments),
+    Lookup(lookup::Arguments),
     Healthcheck(healthcheck::Arguments),
     Version(version::Arguments),
 }
@@ -65,6 +70,7 @@ pub fn main() -> ExitCode {
         Command::Check(arguments) => check::run(&arguments),
         Command::Explain(arguments) => explain::run(&arguments),
         Command::Test(arguments) => test::run(&arguments),
+        Command::Lookup(arguments) => lookup::run(&arguments),
         Command::Healthcheck(arguments) => healthcheck::run(&arguments),
         Command::Version(arguments) => version::run(&arguments),
     };
@@ -96,10 +102,21 @@ fn say(text: &str) -> Result<(), Failure> {
     }
 }
 
-/// Writes a value as indented JSON to the standard output.
+/// Writes a value as indented JSON to the standard output; nothing in it is obeyed by a terminal.
 fn say_json(value: &impl serde::Serialize) -> Result<(), Failure> {
     let text = serde_json::to_string_pretty(value).map_err(Failure::operational)?;
-    say(&format!("{text}\n"))
+    // Those that JSON leaves as they are can only stand within its strings.
+    let escaped = text.chars().fold(String::with_capacity(text.len() + 1), |mut escaped, character| {
+        match character {
+            '\n' => escaped.push('\n'),
+            character if is_control(character) => {
+                escaped.push_str(&format!("\\u{:04x}", u32::from(character)))
+            }
+            character => escaped.push(character),
+        }
+        escaped
+    });
+    say(&format!("{escaped}\n"))
 }
 
 /// The runtime for background work: directory, reload, clients.

@@ -10,7 +10,8 @@ use tokio::runtime::Handle;
 
 use super::Failure;
 use super::service::Embedded;
-use crate::directory::{Attribute, Bind, Directory, Settings, Usernames};
+use crate::config::{self, DirectoryKind};
+use crate::directory::{self, Attribute, Bind, Directory, Settings, Usernames};
 use crate::document::Source;
 use crate::eval::{Bound, Prepared, View};
 use crate::model::{Facts, GroupNames};
@@ -65,23 +66,18 @@ impl People {
         Ok(Self { directory, usernames: Usernames::default(), _embedded: Some(embedded) })
     }
 
-    /// The directory that a configuration names.
-    pub(super) fn from_settings(
-        settings: Settings,
-        usernames: Usernames,
-        handle: &Handle,
-    ) -> Result<Self, Failure> {
-        Ok(Self { directory: connect(settings, handle)?, usernames, _embedded: None })
-    }
-
-    /// The directory of an embedded one that a configuration names.
-    pub(super) fn from_embedded(
-        embedded: Embedded,
-        usernames: Usernames,
-        handle: &Handle,
-    ) -> Result<Self, Failure> {
-        let directory = connect(embedded.settings.clone(), handle)?;
-        Ok(Self { directory, usernames, _embedded: Some(embedded) })
+    /// The directory that a configuration names; `None` where it names none.
+    pub(super) fn of(configured: config::People, handle: &Handle) -> Result<Option<Self>, Failure> {
+        let (settings, embedded) = match configured.kind {
+            DirectoryKind::None => return Ok(None),
+            DirectoryKind::Ldap(settings) => (*settings, None),
+            DirectoryKind::Embedded { ldif, settings } => {
+                let embedded = Embedded::start(&ldif, *settings, handle)?;
+                (embedded.settings.clone(), Some(embedded))
+            }
+        };
+        let directory = connect(settings, handle)?;
+        Ok(Some(Self { directory, usernames: configured.usernames, _embedded: embedded }))
     }
 
     /// Binds a policy set: resolves the group names that it uses.
@@ -96,6 +92,11 @@ impl People {
             names.names.insert(name.to_owned(), resolved);
         }
         Ok(Bound::new(set, &names, 0))
+    }
+
+    /// Looks a user up by the directory's name for them, and tells how.
+    pub(super) async fn lookup(&self, name: &str) -> directory::Lookup {
+        self.directory.lookup(name, Instant::now() + DEADLINE).await
     }
 
     /// Looks a user up.

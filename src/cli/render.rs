@@ -4,6 +4,7 @@ use std::fmt::Write;
 use std::io::IsTerminal;
 
 use crate::authz::{Explanation, PolicyShown};
+use crate::document::one_line;
 
 /// Colours, where the reader is a terminal.
 #[derive(Debug, Clone, Copy)]
@@ -16,15 +17,20 @@ impl Paint {
         Self(std::io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none())
     }
 
+    /// No colours.
+    #[cfg(test)]
+    pub fn plain() -> Self {
+        Self(false)
+    }
+
     /// A decision in its colour.
     #[must_use]
     pub fn decision(self, decision: &str) -> String {
-        let colour = match decision {
-            "Allow" => "32",
-            "Deny" => "31",
-            _ => "33",
-        };
-        self.in_colour(decision, colour)
+        match decision {
+            "Allow" => self.good(decision),
+            "Deny" => self.bad(decision),
+            _ => self.doubtful(decision),
+        }
     }
 
     /// Faint text.
@@ -37,6 +43,24 @@ impl Paint {
     #[must_use]
     pub fn bold(self, text: &str) -> String {
         self.in_colour(text, "1")
+    }
+
+    /// What is as it should be.
+    #[must_use]
+    pub fn good(self, text: &str) -> String {
+        self.in_colour(text, "32")
+    }
+
+    /// What refuses, or failed.
+    #[must_use]
+    pub fn bad(self, text: &str) -> String {
+        self.in_colour(text, "31")
+    }
+
+    /// What is neither.
+    #[must_use]
+    pub fn doubtful(self, text: &str) -> String {
+        self.in_colour(text, "33")
     }
 
     fn in_colour(self, text: &str, code: &str) -> String {
@@ -102,18 +126,19 @@ fn write_facts(text: &mut String, shown: &Explanation, paint: Paint) -> std::fmt
         ("exempt", _) => writeln!(text, "  not asked: the subject is exempt")?,
         ("unknown", _) => writeln!(text, "  not asked, or did not answer")?,
         (state, person) => {
-            writeln!(text, "  person   {} ({state})", facts.dn.as_deref().or(person).unwrap_or_default())?;
+            let person = one_line(facts.dn.as_deref().or(person).unwrap_or_default());
+            writeln!(text, "  person   {person} ({state})")?;
         }
     }
     for group in &facts.groups {
-        writeln!(text, "  group    {}", group.path.join(" < "))?;
+        writeln!(text, "  group    {}", one_line(&group.path.join(" < ")))?;
     }
     if facts.partial {
         writeln!(text, "  group    and perhaps more: a limit was reached")?;
     }
     for (name, values) in &facts.attributes {
         match values {
-            Some(values) => writeln!(text, "  {name}: {}", values.join(", "))?,
+            Some(values) => writeln!(text, "  {name}: {}", one_line(&values.join(", ")))?,
             None => writeln!(text, "  {name}: cannot be read")?,
         }
     }

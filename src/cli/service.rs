@@ -1,7 +1,7 @@
 //! Puts a service together from its configuration: for `serve`, and for the demo, which runs nothing else.
 
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use tokio::runtime::Handle;
@@ -13,7 +13,9 @@ use crate::cache::FactsCache;
 use crate::config::{ClientProof, Configuration, DirectoryKind};
 use crate::directory::embedded::{Access, EmbeddedDirectory};
 use crate::directory::ldif::Ldif;
-use crate::directory::{self, Bind, Directory, LookupError, SettingsError, SettingsProblem};
+use crate::directory::{
+    self, Bind, Change, ChangeFeed, Directory, LookupError, SettingsError, SettingsProblem,
+};
 use crate::document::{Diagnostics, Source};
 use crate::http::{self, AdminSettings, Client, Clients, Credential, TokenFile, WebhookSettings};
 use crate::policy::PolicySet;
@@ -95,6 +97,9 @@ impl Service {
             clock,
             handle: handle.clone(),
         });
+        if let Some(embedded) = &embedded {
+            handle.spawn(give_up(Arc::downgrade(&authorizer), embedded.changes.clone(), handle.clone()));
+        }
         let clients = match server.clients {
             None => Clients::Everyone,
             Some(entries) => Clients::Listed(
@@ -192,6 +197,8 @@ fn server_context(
 pub(super) struct Embedded {
     server: Arc<EmbeddedDirectory>,
     pub(super) settings: directory::Settings,
+    /// Changes with each new content.
+    changes: watch::Receiver<()>,
     _folder: tempfile::TempDir,
 }
 
@@ -219,12 +226,16 @@ impl Embedded {
                 Failure::operational(format!("the embedded directory cannot listen: {error}"))
             })?;
         let server = Arc::new(server);
-        handle.spawn(follow(Arc::downgrade(&server), path.to_owned(), password.clone(), text));
+        let changed = watch::Sender::new(());
+        let changes = changed.subscribe();
+        handle.spawn(follow(Arc::downgrade(&server), path.to_owned(), password.clone(), text, changed));
         let folder = tempfile::Builder::new().prefix("bailiwick-").tempdir().map_err(Failure::operational)?;
         let (ca_file, password_file) = (folder.path().join("ca.pem"), folder.path().join("password"));
         std::fs::write(&ca_file, authority.ca_pem()).map_err(Failure::operational)?;
         std::fs::write(&password_file, &password).map_err(Failure::operational)?;
         let mut settings = settings;
+        // Its file is followed instead.
+        settings.change_feed = ChangeFeed::Off;
         settings.urls = vec![format!("ldaps://{}", server.address())];
         settings.bind = Bind::Simple { dn: SERVICE_DN.to_owned(), password_file };
         settings.tls.files.ca_file = Some(ca_file);
@@ -233,7 +244,7 @@ impl Embedded {
                 search_base.clone_from(&base);
             }
         }
-        Ok(Self { server, settings, _folder: folder })
+        Ok(Self { server, settings, changes, _folder: folder })
     }
 
     /// Where it listens.
@@ -264,10 +275,11 @@ fn parse_ldif(text: &str, password: &str) -> Result<Ldif, crate::directory::ldif
 
 /// Serves a changed file; a broken one changes nothing and is said once.
 async fn follow(
-    server: std::sync::Weak<EmbeddedDirectory>,
+    server: Weak<EmbeddedDirectory>,
     path: PathBuf,
     password: String,
     mut seen: String,
+    changed: watch::Sender<()>,
 ) {
     loop {
         tokio::time::sleep(LDIF_INTERVAL).await;
@@ -279,11 +291,20 @@ async fn follow(
         match parse_ldif(&text, &password) {
             Ok(ldif) => {
                 server.replace(&ldif);
+                changed.send_replace(());
                 tracing::info!(path = %path.display(), "the embedded directory serves the changed file");
             }
             Err(error) => tracing::warn!(path = %path.display(), %error, "the changed LDIF is not served"),
         }
         seen = text;
+    }
+}
+
+/// Has whatever is held read again when the embedded directory has a new content.
+async fn give_up(authorizer: Weak<Authorizer>, mut changes: watch::Receiver<()>, handle: Handle) {
+    while changes.changed().await.is_ok() {
+        let Some(authorizer) = authorizer.upgrade() else { return };
+        authorizer.take(Change::Anything, &handle);
     }
 }
 

@@ -153,8 +153,11 @@ fn inline(facts: &InlineFacts, case: &TestCase) -> Facts {
         }
     };
     made.groups = facts.groups.iter().map(membership).collect();
-    made.attributes =
-        facts.attributes.iter().map(|(name, values)| (&**name, Values::Known(values.clone()))).collect();
+    made.attributes = facts
+        .attributes
+        .iter()
+        .map(|(name, values)| (&**name, Values::Known(values.as_slice().into())))
+        .collect();
     made.account = facts.account.clone();
     made
 }

@@ -11,12 +11,13 @@ use std::time::{Duration, Instant};
 use ldap3::Scope;
 
 use super::LookupError;
+use super::about::unfit;
 use super::entry::{Entry, sid_text};
 use super::filter::any_of;
 use super::groups::{Groups, name};
 use super::ranges;
 use super::resolve::{Search, refused, with_ids};
-use super::search::Query;
+use super::search::{Query, Step};
 use super::settings::GroupSearch;
 use super::table::GroupTable;
 use crate::model::{Dn, EntityId, Group, GroupMembership, Partial, Trigger};
@@ -26,14 +27,20 @@ pub(super) const TOKEN_GROUPS: &str = "tokenGroups";
 /// What is asked of a person's entry so that [`Token::groups`] finds all that it needs.
 pub(super) const PERSON_ATTRIBUTES: [&str; 3] = ["primaryGroupID", "memberOf", "objectSid"];
 
+/// Finds the groups that can be in a token, which distribution groups cannot: those with the bit 0x80000000 of `groupType`
+/// (MS-ADTS 2.2.12), by the matching rule of bits (MS-ADTS 3.1.1.3.1.3.5).
+pub(super) const SECURITY_GROUPS: &str = "(groupType:1.2.840.113556.1.4.803:=2147483648)";
+
 /// The most identifiers that one search asks for.
 const MAX_SIDS: usize = 200;
 /// How many groups are remembered. Forgetting one costs a share of a search.
 const MAX_KNOWN: usize = 100_000;
-/// For how long a group is remembered without a change feed that would tell of its renaming.
-const KNOWN_FOR: Duration = Duration::from_secs(60 * 60);
-/// For how long it is remembered that an identifier stands for nothing that can be read.
-const UNKNOWN_FOR: Duration = Duration::from_secs(5 * 60);
+/// For how long a group is remembered: without a change feed nobody tells of its renaming, so no longer than facts are by
+/// default (`cache.hardTTL`).
+const KNOWN_FOR: Duration = Duration::from_secs(5 * 60);
+/// For how long it is remembered that an identifier stands for nothing that can be read: policies find the group by its name
+/// as soon as it can be read, and take whoever is known to be in none of that identity for no member.
+const UNKNOWN_FOR: Duration = Duration::from_secs(30);
 
 const HIDDEN: LookupError =
     LookupError::Protocol("tokenGroups cannot be read: the service account lacks the right to");
@@ -102,7 +109,9 @@ impl Token {
             sids.truncate(settings.max_groups);
             partial = Some(Partial::Count);
         }
-        let (mut found, changes) = known.find(&sids);
+        // Direct groups are told by what they are called now.
+        let asked = if settings.nested { sids.as_slice() } else { &[] };
+        let (mut found, changes) = known.find(asked);
         let missing: Vec<&Vec<u8>> = sids.iter().filter(|sid| !found.contains_key(sid.as_slice())).collect();
         let parts = missing.chunks(MAX_SIDS).map(|part| resolve(directory, base, group_name, part, table));
         for part in futures_util::future::join_all(parts).await {
@@ -113,6 +122,8 @@ impl Token {
         let mut groups: Vec<(Vec<u8>, Known)> = sids
             .into_iter()
             .filter_map(|sid| Some((sid.clone(), found.get(sid.as_slice())?.clone())))
+            // What a replication conflict left is nobody's group, whatever strategy finds it.
+            .filter(|(_, known)| !known.group.dn.as_ref().is_some_and(Dn::is_remnant))
             .collect();
         if !settings.nested {
             groups.retain(|(sid, known)| {
@@ -189,6 +200,7 @@ async fn resolve(
         // One identifier is one entry.
         limit: sids.len().saturating_add(1),
         paged: true,
+        step: Step::GroupNames,
         ..Query::new(base.to_owned(), Scope::Subtree)
     };
     let found = ranges::search(directory, query).await?;
@@ -265,6 +277,12 @@ pub(super) fn primary_group_filter(entry: &Entry) -> Option<String> {
     primary_group(entry).map(|sid| equals_bytes("objectSid", &sid))
 }
 
+/// Whether a group says of itself that it can be in no token.
+pub(super) fn is_distribution_group(entry: &Entry) -> bool {
+    let kind = entry.first("grouptype").ok().flatten();
+    kind.and_then(|kind| kind.parse::<i32>().ok()).is_some_and(|kind| kind >= 0)
+}
+
 /// The groups that an entry is a direct member of. Values that are no names say nothing of a path.
 fn direct_groups(entry: &Entry) -> Vec<Trigger> {
     let names = entry.texts("memberof").unwrap_or_default().into_iter();
@@ -280,30 +298,36 @@ fn equals_bytes(attribute: &str, bytes: &[u8]) -> String {
 /// Shows that `tokenGroups` of others can be read, by people below this base.
 ///
 /// # Errors
-/// Where somebody has a primary group and shows no `tokenGroups`.
+/// [`LookupError::Unfit`] where most of those who have a primary group show no `tokenGroups`; others where it could not be
+/// found out.
 pub(super) async fn probe(directory: &impl Search, base: &str) -> Result<(), LookupError> {
-    /// So many people are looked at: one of them may be we ourselves, who may read more of our own entry.
-    const PEOPLE: usize = 3;
+    /// So many people are looked at: one of them may be we ourselves, who may read more of our own entry, and one may be
+    /// hidden from us for reasons of its own, which is an error of that one's lookups only.
+    const PEOPLE: usize = 5;
     let query = Query {
-        filter: "(&(objectClass=user)(primaryGroupID=*))".to_owned(),
+        // Administrators' accounts have access control lists of their own (MS-ADTS 3.1.1.6.1).
+        filter: "(&(objectClass=user)(primaryGroupID=*)(!(adminCount=1)))".to_owned(),
         attributes: vec!["primaryGroupID".to_owned()],
         limit: PEOPLE,
         ..Query::new(base.to_owned(), Scope::Subtree)
     };
-    for person in directory.search(query).await?.entries {
+    let people = directory.search(query).await?;
+    let (mut showing, mut hiding) = (0, 0);
+    for person in people.entries {
         let query = Query {
             attributes: vec![TOKEN_GROUPS.to_owned()],
             limit: 1,
             ..Query::new(person.dn.as_str().to_owned(), Scope::Base)
         };
         let found = directory.search(query).await?;
-        if found
-            .entries
-            .first()
-            .is_some_and(|entry| entry.values("tokengroups").unwrap_or_default().is_empty())
-        {
-            return Err(HIDDEN);
-        }
+        let Some(entry) = found.entries.first() else { continue };
+        let is_hidden = entry.values("tokengroups").unwrap_or_default().is_empty();
+        *(if is_hidden { &mut hiding } else { &mut showing }) += 1;
+    }
+    if hiding > 0 && hiding >= showing {
+        let why = "does not show `tokenGroups` of people, which `groupSearch.strategy: tokenGroups` needs: the service \
+                   account lacks the right to read it";
+        return Err(unfit(&people.server.to_string(), why));
     }
     Ok(())
 }

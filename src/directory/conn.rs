@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 use std::sync::OnceLock;
-use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use ldap3::controls::RawControl;
@@ -18,7 +18,7 @@ pub(super) use super::search::{Cut, Found, Query, ServerId};
 use super::search::{Part, Room, Running, ldap_error, ping};
 use super::settings::{Flavour, PoolSettings, Server, Strategy, Timeouts};
 use super::{CredentialsFault, LookupError, ResultCode, Unreachable};
-use crate::telemetry::DirectoryMetrics;
+use crate::telemetry::{DirectoryMetrics, ServerMetrics};
 use crate::tls::{ClientContext, Reload as _};
 
 /// A connection is renewed after so many operations: `ldap3` keeps a little for each.
@@ -37,6 +37,8 @@ pub(super) struct Origin {
     pub(super) flavour: Flavour,
     pub(super) strategy: Strategy,
     pub(super) metrics: DirectoryMetrics,
+    /// Those of `metrics` that are of this server alone.
+    pub(super) ours: ServerMetrics,
     pub(super) handle: Handle,
     pub(super) memory: Memory,
 }
@@ -59,6 +61,7 @@ pub(super) struct Connection {
     /// What it was bound with.
     secret: Option<Content>,
     permits: Arc<Semaphore>,
+    in_flight: AtomicUsize,
     retire_at: Instant,
     started: Instant,
     /// When it was last used, in milliseconds after `started`.
@@ -101,6 +104,7 @@ impl Origin {
             about: Arc::default(),
             secret: None,
             permits: Arc::new(Semaphore::new(self.pool.in_flight)),
+            in_flight: AtomicUsize::new(0),
             retire_at: Instant::now() + self.pool.max_age.mul_f64(0.9 + 0.2 * jitter()),
             started: Instant::now(),
             used: AtomicU64::new(0),
@@ -108,6 +112,7 @@ impl Origin {
             timeouts_in_a_row: AtomicU32::new(0),
             link,
         };
+        self.ours.idle.inc();
         if let Some((credentials, secret)) = identity {
             self.prove(&connection, &credentials, &secret).await?;
             connection.secret = Some(secret.content());
@@ -272,15 +277,26 @@ impl Connection {
         query: Query,
         deadline: Instant,
     ) -> Result<Found, LookupError> {
+        self.search_since(Instant::now(), query, deadline).await
+    }
+
+    /// The same, for somebody who asked for a connection then.
+    pub(super) async fn search_since(
+        self: &Arc<Self>,
+        asked: Instant,
+        query: Query,
+        deadline: Instant,
+    ) -> Result<Found, LookupError> {
         let room = Room::of(&query);
-        let (part, _) = self.part(query, Vec::new(), room, deadline).await?;
-        Ok(self.found(part.entries, part.cut))
+        let (part, _) = self.part(asked, query, Vec::new(), room, deadline).await?;
+        Ok(self.found(part.entries, part.cut, 0))
     }
 
     /// Searches, with these controls beside those of the query. The search itself runs on the background runtime: a caller
     /// that goes away does not leave a message id behind.
     pub(super) async fn part(
         self: &Arc<Self>,
+        asked: Instant,
         query: Query,
         more_controls: Vec<RawControl>,
         room: Room,
@@ -288,14 +304,14 @@ impl Connection {
     ) -> Result<(Part, Room), LookupError> {
         let (answer, answered) = oneshot::channel();
         let this = self.clone();
-        let work = async move { this.run(query, more_controls, room, deadline, answer).await };
+        let work = async move { this.run(asked, query, more_controls, room, deadline, answer).await };
         self.origin.handle.spawn(work);
         answered.await.unwrap_or(Err(LookupError::Lost))
     }
 
-    /// What this server found.
-    pub(super) fn found(&self, entries: Vec<super::entry::Entry>, cut: Option<Cut>) -> Found {
-        Found { entries, cut, server: self.id() }
+    /// What this server found, in so many pages.
+    pub(super) fn found(&self, entries: Vec<super::entry::Entry>, cut: Option<Cut>, pages: u32) -> Found {
+        Found { entries, cut, server: self.id(), pages }
     }
 
     /// Shows that the server answers.
@@ -338,7 +354,7 @@ impl Connection {
         let deadline = Instant::now() + self.origin.timeouts.operation;
         let room = Room::of(&query);
         let (answer, answered) = oneshot::channel();
-        self.run(query, Vec::new(), room, deadline, answer).await;
+        self.run(Instant::now(), query, Vec::new(), room, deadline, answer).await;
         answered.await.unwrap_or(Err(LookupError::Lost)).map(|(part, _)| part)
     }
 
@@ -366,6 +382,7 @@ impl Connection {
     /// Runs a search, answers, and then cleans up.
     async fn run(
         &self,
+        asked: Instant,
         query: Query,
         more_controls: Vec<RawControl>,
         mut room: Room,
@@ -376,10 +393,12 @@ impl Connection {
             let _ = answer.send(Err(LookupError::Deadline));
             return;
         };
+        let _busy = Busy::of(self);
         let started = Instant::now();
+        self.origin.ours.wait.observe((started - asked).as_secs_f64());
         let limit = started + self.origin.timeouts.operation;
         let until = deadline.min(limit);
-        let mut search = Running::new(&self.link);
+        let mut search = Running::new(&self.link, self.secret.is_some());
         let work = search.collect(&query, more_controls, &mut room, until);
         let result = match tokio::time::timeout_at(until.into(), work).await {
             Ok(result) => result,
@@ -393,6 +412,10 @@ impl Connection {
     }
 
     async fn permit(&self, deadline: Instant) -> Result<OwnedSemaphorePermit, LookupError> {
+        if let Ok(permit) = self.permits.clone().try_acquire_owned() {
+            return Ok(permit);
+        }
+        let _waiting = Waiting::on(&self.origin);
         let permit = self.permits.clone().acquire_owned();
         match tokio::time::timeout_at(deadline.into(), permit).await {
             Ok(Ok(permit)) => Ok(permit),
@@ -416,6 +439,50 @@ impl Connection {
             Err(LookupError::Deadline) => {}
             _ => self.timeouts_in_a_row.store(0, Ordering::Relaxed),
         }
+    }
+}
+
+impl Drop for Connection {
+    fn drop(&mut self) {
+        self.origin.ours.idle.dec();
+    }
+}
+
+/// An operation that is under way: for the metrics.
+struct Busy<'a>(&'a Connection);
+
+impl<'a> Busy<'a> {
+    fn of(connection: &'a Connection) -> Self {
+        if connection.in_flight.fetch_add(1, Ordering::Relaxed) == 0 {
+            connection.origin.ours.idle.dec();
+            connection.origin.ours.in_use.inc();
+        }
+        Self(connection)
+    }
+}
+
+impl Drop for Busy<'_> {
+    fn drop(&mut self) {
+        if self.0.in_flight.fetch_sub(1, Ordering::Relaxed) == 1 {
+            self.0.origin.ours.in_use.dec();
+            self.0.origin.ours.idle.inc();
+        }
+    }
+}
+
+/// Somebody who waits for a connection: for the metrics.
+pub(super) struct Waiting<'a>(&'a Origin);
+
+impl<'a> Waiting<'a> {
+    pub(super) fn on(origin: &'a Origin) -> Self {
+        origin.ours.waiters.inc();
+        Self(origin)
+    }
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        self.0.ours.waiters.dec();
     }
 }
 

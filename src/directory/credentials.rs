@@ -17,9 +17,9 @@ use super::search::ServerId;
 use super::{Bind, LookupError};
 
 /// After this long a refused password is tried again, for the directory may have been told of it meanwhile. Accounts are
-/// locked after some failures (3 and more) within a window, commonly of 10 to 30 minutes (MS-SAMR: lockOutObservationWindow);
-/// one failure in half an hour never adds up to a second one in such a window.
-const FIRST_WAIT: Duration = Duration::from_secs(30 * 60);
+/// locked after some failures (3 and more) within a window, commonly of 10 to 60 minutes (MS-SAMR: lockOutObservationWindow);
+/// one failure in more than an hour never adds up to a second one in such a window, and several replicas of ours share it.
+const FIRST_WAIT: Duration = Duration::from_secs(65 * 60);
 /// Each further refusal doubles the wait, up to this.
 const LONGEST_WAIT: Duration = Duration::from_secs(4 * 60 * 60);
 /// A password that was accepted once may be refused by so many servers before it counts as refused everywhere: one of them

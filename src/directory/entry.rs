@@ -353,11 +353,11 @@ mod tests {
         let guid =
             [0x33, 0x22, 0x11, 0x00, 0x55, 0x44, 0x77, 0x66, 0x88, 0x99, 0xaa, 0xbb, 0xcc, 0xdd, 0xee, 0xff];
         let found = entry(b"cn=a", vec![attribute(b"objectGUID", &[&guid])]).unwrap();
-        assert_eq!(found.id().unwrap().as_str(), "00112233-4455-6677-8899-aabbccddeeff");
+        assert_eq!(found.id().unwrap().to_string(), "00112233-4455-6677-8899-aabbccddeeff");
         let sid = [1, 2, 0, 0, 0, 0, 0, 5, 32, 0, 0, 0, 0x21, 2, 0, 0];
         let found = entry(b"cn=a", vec![attribute(b"objectSid", &[&sid])]).unwrap();
-        assert_eq!(found.id().unwrap().as_str(), "s-1-5-32-545");
-        assert_eq!(entry(b"CN=A , o=X", vec![]).unwrap().id().unwrap().as_str(), "cn=a,o=x");
+        assert_eq!(found.id().unwrap().to_string(), "s-1-5-32-545");
+        assert_eq!(entry(b"CN=A , o=X", vec![]).unwrap().id().unwrap().to_string(), "cn=a,o=x");
         assert!(entry(b"cn=a", vec![attribute(b"objectGUID", &[b"short"])]).unwrap().id().is_err());
     }
 

@@ -168,6 +168,16 @@ impl ResultCode {
         matches!(self.0, 7 | 8 | 13 | 48)
     }
 
+    /// Whether a search was refused because the server has forgotten that the connection is bound: Active Directory
+    /// (`000004DC: LdapErr: ..., comment: In order to perform this operation a successful bind must be completed`) and
+    /// Samba (`Operation unavailable without authentication`).
+    pub(super) fn says_unbound(self, message: &str) -> bool {
+        self.0 == 1
+            && ["successful bind must be completed", "without authentication"]
+                .iter()
+                .any(|words| message.contains(words))
+    }
+
     fn name(self) -> &'static str {
         match self.0 {
             0 => "success",

@@ -57,7 +57,7 @@ impl Search for Memory {
             cut = Some(Cut::ByServer(super::ResultCode::SIZE_LIMIT));
         }
         self.asked.lock().unwrap().push(query);
-        Ok(Found { entries, cut, server: ServerId::new("memory".into()) })
+        Ok(Found { entries, cut, server: ServerId::new("memory".into()), pages: 0 })
     }
 
     async fn about(&self) -> Result<Arc<About>, LookupError> {

@@ -4,10 +4,38 @@
 use ldap3::asn1::{ASNTag, PL, StructureTag, TagClass};
 use ldap3::{ldap_escape, parse_filter};
 
+use super::entry::sid_text;
+
 /// What stands for the user's name in a filter template.
 const PLACEHOLDER: &str = "{username}";
 /// Stands for a name while a template is checked: letters only, so that it is never escaped.
 const PROBE: &str = "bailiwickProbeOfTheUserName";
+
+/// Security identifiers in a filter, and how they are written there: each byte escaped.
+const SID_EQUALITY: &str = "(objectSid=";
+
+/// A filter of ours for people to read: security identifiers as text and not as bytes. It asks for the same.
+pub(super) fn readable(filter: &str) -> String {
+    let mut text = String::with_capacity(filter.len());
+    let mut rest = filter;
+    while let Some(at) = rest.find(SID_EQUALITY) {
+        let (before, from) = rest.split_at(at + SID_EQUALITY.len());
+        text.push_str(before);
+        let (value, after) = from.split_at(from.find(')').unwrap_or(from.len()));
+        match unescaped(value).and_then(|bytes| sid_text(&bytes).ok()) {
+            Some(sid) => text.push_str(&sid.to_ascii_uppercase()),
+            None => text.push_str(value),
+        }
+        rest = after;
+    }
+    text.push_str(rest);
+    text
+}
+
+/// The bytes of a value of which each is escaped.
+fn unescaped(value: &str) -> Option<Vec<u8>> {
+    value.strip_prefix('\\')?.split('\\').map(|digits| u8::from_str_radix(digits, 16).ok()).collect()
+}
 
 /// `(attribute=value)`.
 pub(super) fn equals(attribute: &str, value: &str) -> String {

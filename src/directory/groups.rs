@@ -14,6 +14,7 @@ use super::entry::{Entry, read_dn};
 use super::filter::{any_of, equals};
 use super::ranges;
 use super::resolve::{Search, with_ids};
+use super::search::Step;
 use super::settings::{Flavour, GroupSearch};
 use super::table::GroupTable;
 use crate::model::{Dn, EntityId, Group, GroupMembership, Partial, Trigger};
@@ -30,6 +31,11 @@ const RENAMED: &str = "directory:";
 
 /// The attributes by which a group says who its members are.
 pub(super) const MEMBER_ATTRIBUTES: [&str; 3] = ["member", "uniqueMember", "memberUid"];
+
+/// Whoever has the group with this `gidNumber` for a primary one, which no list of members says.
+pub(super) fn primary_members(gid: &str) -> Trigger {
+    Trigger::listed(&format!("gidNumber={gid}"))
+}
 
 /// Whose groups are looked for.
 pub(super) struct Member {
@@ -87,7 +93,7 @@ impl Groups {
         for depth in 1.. {
             let start = groups.found.len();
             for chunk in chunks(&level) {
-                groups.search(directory, lookup, chunk).await?;
+                groups.search(directory, lookup, chunk, depth).await?;
                 if groups.partial == Some(Partial::Count) {
                     return Ok(groups);
                 }
@@ -117,6 +123,7 @@ impl Groups {
         directory: &impl Search,
         lookup: &Lookup<'_>,
         chunk: &[Clause],
+        depth: usize,
     ) -> Result<(), LookupError> {
         let settings = lookup.settings;
         let filters: Vec<String> = chunk.iter().map(|clause| clause.filter.clone()).collect();
@@ -139,6 +146,7 @@ impl Groups {
             only_values: is_attributed.then(|| format!("({}{whole})", filters.concat())),
             paged: true,
             controls: Vec::new(),
+            step: Step::Groups(depth),
         };
         let found = ranges::search(directory, query).await?;
         if let Some(Cut::ByServer(_)) = found.cut {
@@ -206,11 +214,6 @@ impl Below {
         }
         earliest.or(self.first)
     }
-}
-
-/// By what a change of a group is recognised that takes in whoever has this `gidNumber`: it does not list them.
-pub(super) fn listed_by_gid(gid: &str) -> Trigger {
-    Trigger::listed(&format!("gidNumber={gid}"))
 }
 
 /// A value of `uniqueMember` may end in `#'0101'B` (RFC 4517, 3.3.21).

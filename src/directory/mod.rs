@@ -26,6 +26,7 @@ mod groups;
 pub mod ldif;
 mod link;
 mod logon;
+mod lookup;
 mod paging;
 #[cfg(test)]
 pub(crate) mod persona;
@@ -52,11 +53,13 @@ pub use about::{About, ServerKind};
 pub use error::{CredentialsFault, LookupError, PasswordFault, ResultCode, Unreachable};
 pub use feed::{Change, ChangeHandler, EntryChange, FeedStatus};
 pub use filter::TemplateError;
+pub use lookup::{Approach, Chosen, Considered, Lookup, Met, Outcome, Searched, Verdict};
+pub use search::{Cut, Step};
 pub use settings::{
     Attribute, Bind, ChangeFeed, Flavour, GroupSearch, MatchRule, PoolSettings, Settings, SettingsError,
     SettingsProblem, Strategy, Timeouts, TlsSettings, UserSearch,
 };
-pub use usernames::Usernames;
+pub use usernames::{Outside, Usernames};
 
 use crate::model::{Dn, EntityId, Facts, Group, Resolved};
 use crate::telemetry::{DirectoryMetrics, Metrics};
@@ -64,9 +67,10 @@ use crate::tls::{self, ClientContext};
 use conn::{Found, Memory, Origin, Query, ServerId};
 use credentials::Credentials;
 use feed::{Feed, FeedSettings, FeedState};
+use lookup::{Log, Recording};
 use pool::Pool;
 use resolve::{Resolver, Search};
-use settings::{Security, error};
+use settings::{Security, Server, error};
 
 /// The directory. All of its work is done on the background runtime, whatever runtime asks.
 pub struct Directory {
@@ -102,6 +106,11 @@ struct Session<'a> {
 }
 
 impl<'a> Session<'a> {
+    /// The server that answers now, and what it says of itself.
+    async fn meet(&self) -> Result<(ServerId, Arc<About>), LookupError> {
+        self.pool.about(self.deadline).await
+    }
+
     fn new(core: &'a Core, deadline: Instant) -> Self {
         Self { pool: &core.pool, deadline, servers: Mutex::default() }
     }
@@ -119,11 +128,27 @@ impl Search for Session<'_> {
     }
 
     async fn about(&self) -> Result<Arc<About>, LookupError> {
-        self.pool.about(self.deadline).await
+        Ok(self.meet().await?.1)
     }
 }
 
 impl Core {
+    /// Facts of a user, and whether a change feed follows them. `search` is the session, or what stands in front of it.
+    async fn resolve(
+        &self,
+        session: &Session<'_>,
+        search: &impl Search,
+        user: &str,
+        known: Option<&Facts>,
+    ) -> Result<Facts, LookupError> {
+        let (watch, read_at) = (self.feed.watch(), Timestamp::now());
+        let mut facts = self.resolver.resolve(search, user, known, read_at).await?;
+        self.note_strays(session);
+        let servers = session.servers.lock().unwrap_or_else(PoisonError::into_inner);
+        facts.followed = watch.covers(&facts, &servers);
+        Ok(facts)
+    }
+
     /// Counts a lookup where it was answered by another server than the one that told of changes.
     fn note_strays(&self, session: &Session<'_>) {
         let servers = session.servers.lock().unwrap_or_else(PoisonError::into_inner);
@@ -165,8 +190,9 @@ impl Directory {
         let origin = {
             let (settings, tls, metrics, handle) =
                 (settings.clone(), tls.clone(), metrics.clone(), handle.clone());
-            move |server| {
+            move |server: Server| {
                 Arc::new(Origin {
+                    ours: metrics.of(&server.label),
                     server,
                     tls: tls.clone(),
                     credentials: credentials.clone(),
@@ -218,17 +244,27 @@ impl Directory {
         known: Option<Arc<Facts>>,
         deadline: Instant,
     ) -> Result<Facts, LookupError> {
-        let (core, user, read_at) = (self.core.clone(), user.to_owned(), Timestamp::now());
+        let (core, user) = (self.core.clone(), user.to_owned());
         let deadline = self.within(deadline);
         let resolving = async move {
-            let (session, watch) = (Session::new(&core, deadline), core.feed.watch());
-            let mut facts = core.resolver.resolve(&session, &user, known.as_deref(), read_at).await?;
-            core.note_strays(&session);
-            let servers = session.servers.into_inner().unwrap_or_else(PoisonError::into_inner);
-            facts.followed = watch.covers(&facts, &servers);
-            Ok(facts)
+            let session = Session::new(&core, deadline);
+            core.resolve(&session, &session, &user, known.as_deref()).await
         };
         self.run(deadline, resolving).await
+    }
+
+    /// Resolves a user as [`resolve`](Self::resolve) does where nothing is held, and tells of everything that it took: each
+    /// search, also where it came to nothing.
+    pub async fn lookup(&self, user: &str, deadline: Instant) -> Lookup {
+        let (core, user, log) = (self.core.clone(), user.to_owned(), Arc::<Log>::default());
+        let (begun, deadline, recorded) = (Instant::now(), self.within(deadline), log.clone());
+        let resolving = async move {
+            let session = Session::new(&core, deadline);
+            let recording = Recording { session: &session, log: &recorded };
+            core.resolve(&session, &recording, &user, None).await
+        };
+        let result = self.run(deadline, resolving).await;
+        log.told(&self.core.resolver, begun.elapsed(), result)
     }
 
     /// What a group's name stands for below `groupSearch.base`.
@@ -298,7 +334,7 @@ impl Directory {
     /// Where none can be used within the deadline and `timeouts.total`.
     pub async fn about(&self, deadline: Instant) -> Result<Arc<About>, LookupError> {
         let (core, deadline) = (self.core.clone(), self.within(deadline));
-        self.run(deadline, async move { core.pool.about(deadline).await }).await
+        self.run(deadline, async move { Ok(core.pool.about(deadline).await?.1) }).await
     }
 
     /// Whether a server can be reached, accepts our credentials, and answers.
@@ -311,7 +347,7 @@ impl Directory {
         let probing = async move {
             core.pool.probe(deadline).await?;
             core.resolver.prove(&Session::new(&core, deadline)).await?;
-            feed::check(&*core.pool.about(deadline).await?, kind)
+            feed::check(&core.pool.about(deadline).await?.1, kind)
         };
         self.run(deadline, probing).await
     }

@@ -24,42 +24,48 @@ const MAX_EMPTY_PAGES: u32 = 16;
 pub(super) async fn first_page(
     connection: &Arc<Connection>,
     query: &Query,
+    asked: Instant,
     deadline: Instant,
 ) -> Result<Option<Found>, LookupError> {
     let (part, _) =
-        connection.part(query.clone(), vec![request(Vec::new())], Room::of(query), deadline).await?;
+        connection.part(asked, query.clone(), vec![request(Vec::new())], Room::of(query), deadline).await?;
     let is_whole = part.cut.is_some() || cookie(&part)?.is_empty();
-    Ok(is_whole.then(|| connection.found(part.entries, part.cut)))
+    Ok(is_whole.then(|| connection.found(part.entries, part.cut, 1)))
 }
 
 /// All pages of a search, on a connection that has no other search.
 pub(super) async fn pages(
     connection: &Arc<Connection>,
     query: &Query,
+    asked: Instant,
     deadline: Instant,
 ) -> Result<Found, LookupError> {
+    let mut asked = asked;
     let mut room = Room::of(query);
     let mut place = Vec::new();
     let mut entries = Vec::new();
     let mut beginnings = HashSet::new();
-    let mut empty = 0;
+    let (mut empty, mut count) = (0, 0_u32);
     loop {
-        let (part, left) = connection.part(query.clone(), vec![request(place)], room, deadline).await?;
+        count = count.saturating_add(1);
+        let (part, left) =
+            connection.part(asked, query.clone(), vec![request(place)], room, deadline).await?;
+        asked = Instant::now();
         room = left;
         place = cookie(&part)?;
         match part.entries.first() {
             // Some servers give one cookie for all pages, so that a cookie which comes again says nothing. A page that
             // begins as one before it does.
-            Some(first) if !beginnings.insert(first.dn.clone()) => return Err(ENDLESS),
+            Some(first) if !beginnings.insert(first.dn.as_str().to_owned()) => return Err(ENDLESS),
             Some(_) => empty = 0,
             None => empty += 1,
         }
         entries.extend(part.entries);
         if part.cut.is_some() || place.is_empty() {
-            return Ok(connection.found(entries, part.cut));
+            return Ok(connection.found(entries, part.cut, count));
         }
         if room.entries == 0 {
-            return Ok(connection.found(entries, Some(Cut::ByUs)));
+            return Ok(connection.found(entries, Some(Cut::ByUs), count));
         }
         if empty > MAX_EMPTY_PAGES {
             return Err(ENDLESS);

@@ -26,6 +26,8 @@ pub(super) struct Pool {
     servers: ArcSwap<Vec<Arc<ServerPool>>>,
     /// Whether it is known which servers there are.
     names: watch::Sender<Names>,
+    /// All servers that there were and that something is still under way with: one that comes back is the same one.
+    origins: Mutex<Vec<Weak<Origin>>>,
     /// Who is asked first, while it is usable.
     pinned: ArcSwapOption<ServerId>,
     /// The connections that are somebody else's: they end with the pool.
@@ -75,6 +77,7 @@ impl Pool {
         Arc::new(Self {
             servers: ArcSwap::from_pointee(servers),
             names: watch::Sender::new(names),
+            origins: Mutex::default(),
             pinned: ArcSwapOption::empty(),
             dedicated: Mutex::default(),
             stop: watch::Sender::new(false),
@@ -85,10 +88,20 @@ impl Pool {
     /// on others is answered first.
     pub(super) fn update(&self, servers: Vec<Server>, origin: impl Fn(Server) -> Arc<Origin>) {
         let before = self.servers.load_full();
+        let mut origins = self.origins.lock().unwrap_or_else(PoisonError::into_inner);
+        origins.retain(|origin| origin.strong_count() > 0);
+        let mut origin_of = |server: Server| {
+            let mut known = origins.iter().filter_map(Weak::upgrade);
+            known.find(|known| known.server == server).unwrap_or_else(|| {
+                let new = origin(server);
+                origins.push(Arc::downgrade(&new));
+                new
+            })
+        };
         let kept = |server: &Server| before.iter().find(|known| known.origin.server == *server).cloned();
         let now: Vec<_> = servers
             .into_iter()
-            .map(|server| kept(&server).unwrap_or_else(|| ServerPool::new(origin(server))))
+            .map(|server| kept(&server).unwrap_or_else(|| ServerPool::new(origin_of(server))))
             .collect();
         let is_new = before.len() != now.len() || before.iter().zip(&now).any(|(a, b)| !Arc::ptr_eq(a, b));
         if is_new {
@@ -138,10 +151,11 @@ impl Pool {
             if searches == MAX_SEARCHES || (is_alone && turn > searches) {
                 break;
             }
+            let asked = Instant::now();
             let result = match server.connection(deadline).await {
                 Ok(connection) => {
                     searches += 1;
-                    let result = server.search(&connection, query, deadline).await;
+                    let result = server.search(&connection, query, asked, deadline).await;
                     server.note(&result);
                     result
                 }
@@ -161,9 +175,10 @@ impl Pool {
         Err(trouble.told())
     }
 
-    /// What the server says of itself that answers now.
-    pub(super) async fn about(&self, deadline: Instant) -> Result<Arc<About>, LookupError> {
-        Ok(self.connection(deadline).await?.about().clone())
+    /// The server that answers now, and what it says of itself.
+    pub(super) async fn about(&self, deadline: Instant) -> Result<(ServerId, Arc<About>), LookupError> {
+        let connection = self.connection(deadline).await?;
+        Ok((connection.id(), connection.about().clone()))
     }
 
     /// Shows that a server can be reached, that it accepts our credentials, and that it answers.
@@ -426,7 +441,7 @@ mod tests {
         }
         let pool = pool(&[unfit.port, fit.port]);
         assert_eq!(pool.probe(soon()).await, Ok(()));
-        assert!(pool.about(soon()).await.unwrap().is_active_directory());
+        assert!(pool.about(soon()).await.unwrap().1.is_active_directory());
         assert!(unfit.searched().is_empty());
     }
 }

@@ -6,7 +6,7 @@ use ldap3::Scope;
 use super::LookupError;
 use super::entry::Entry;
 use super::resolve::Search;
-use super::search::{Found, Query};
+use super::search::{Found, Query, Step};
 
 /// The most further searches that one search's ranges may take: with 1,500 values each, that many values are 300,000.
 const MAX_RANGES: usize = 200;
@@ -53,6 +53,7 @@ async fn complete(
             attributes: vec![format!("{};range={}-*", range.name, range.next)],
             limit: 1,
             controls: controls.to_vec(),
+            step: Step::Range,
             ..Query::new(entry.dn.as_str().to_owned(), Scope::Base)
         };
         let more = directory.search(query).await?;

@@ -11,16 +11,17 @@ use tokio::sync::OnceCell;
 use super::about::{About, unfit};
 use super::account::{ACCOUNT_ATTRIBUTES, complete_state, state};
 use super::active_directory::{
-    self, KnownGroups, PERSON_ATTRIBUTES, TOKEN_GROUPS, Token, primary_group_filter,
+    self, KnownGroups, PERSON_ATTRIBUTES, SECURITY_GROUPS, TOKEN_GROUPS, Token, primary_group_filter,
 };
 use super::entry::{Entry, ID_ATTRIBUTES};
 use super::filter::{Template, any_of, equals};
-use super::groups::{Groups, Lookup, MEMBER_ATTRIBUTES, Member, is_reserved, listed_by_gid};
+use super::groups::{Groups, Lookup, MEMBER_ATTRIBUTES, Member, is_reserved, primary_members};
 use super::logon::{self, Domain, LogonName};
+use super::lookup::{Approach, Considered, Verdict};
 use super::ranges;
-use super::search::{Cut, Found, Query};
+use super::search::{Cut, Found, Query, Step};
 use super::settings::{Flavour, GroupSearch, MatchRule, Settings, Strategy};
-use super::table::GroupTable;
+use super::table::{AttributeTable, GroupTable};
 use super::{LookupError, ResultCode};
 use crate::model::{Attributes, Dn, EntityId, Facts, Person, Resolved, Trigger, Values};
 use crate::telemetry::DirectoryMetrics;
@@ -31,6 +32,9 @@ pub(super) trait Search: Sync {
 
     /// What the server says of itself that is asked.
     fn about(&self) -> impl Future<Output = Result<Arc<About>, LookupError>> + Send;
+
+    /// Hears what is made of an entry that was found by a user's name. Nobody listens, as a rule.
+    fn remark(&self, _considered: impl FnOnce() -> Considered) {}
 }
 
 /// How a directory is asked for a person.
@@ -44,6 +48,7 @@ pub(super) struct Resolver {
     groups: GroupSearch,
     flavour: Flavour,
     table: GroupTable,
+    shared_attributes: AttributeTable,
     known_groups: KnownGroups,
     /// Set once it was shown that `memberOf` is maintained.
     has_member_of: OnceCell<()>,
@@ -57,6 +62,10 @@ pub(super) struct Wording {
     pub(super) user_names: Vec<String>,
     /// The one with a group's name.
     pub(super) group_name: String,
+    /// Below which entry groups have names that policies may use.
+    pub(super) groups: Dn,
+    /// Whether only security groups count (MS-ADTS 2.2.12).
+    pub(super) only_security_groups: bool,
 }
 
 /// How people are found in the directory that is asked.
@@ -92,6 +101,7 @@ impl Resolver {
             groups: settings.group_search.clone(),
             flavour: settings.flavour,
             table: GroupTable::default(),
+            shared_attributes: AttributeTable::default(),
             known_groups: KnownGroups::default(),
             has_member_of: OnceCell::new(),
             metrics,
@@ -170,14 +180,14 @@ impl Resolver {
         }
         names.push(Trigger::listed(entry.dn.normal()));
         names.extend(member.uids.iter().map(|uid| Trigger::listed(uid)));
-        names.extend(member.primary_gid.as_deref().map(listed_by_gid));
+        names.extend(member.primary_gid.as_deref().map(primary_members));
         let is_active_directory = about.is_active_directory();
         Ok(Facts {
             attributes: self.attributes(&entry),
             account: if is_active_directory { complete_state(&entry) } else { state(&entry) },
             names,
-            person: Person::Found { id: member.id, dn: entry.dn },
-            groups: groups.found,
+            person: Person::Found { id: member.id, dn: entry.dn.compact() },
+            groups: groups.found.into_iter().collect(),
             partial: groups.partial,
             followed: false,
             read_at,
@@ -195,7 +205,12 @@ impl Resolver {
         }
         let about = directory.about().await?;
         let attribute = self.group_name(&about);
-        let kinds = if about.is_active_directory() { equals("objectClass", "group") } else { group_kinds() };
+        let kinds = match (about.is_active_directory(), self.strategy(&about)) {
+            // A group that nobody's token has is not one that a policy could mean: it would never apply, and not say so.
+            (true, Strategy::TokenGroups) => format!("{}{SECURITY_GROUPS}", equals("objectClass", "group")),
+            (true, _) => equals("objectClass", "group"),
+            (false, _) => group_kinds(),
+        };
         let query = Query {
             filter: format!("(&{}{kinds})", equals(attribute, name)),
             attributes: with_ids([attribute]),
@@ -249,10 +264,7 @@ impl Resolver {
     pub(super) async fn prove(&self, directory: &impl Search) -> Result<(), LookupError> {
         let about = directory.about().await?;
         match self.strategy(&about) {
-            Strategy::TokenGroups => match active_directory::probe(directory, &self.base).await {
-                Err(LookupError::Protocol(why)) => Err(unfit("the directory server", why)),
-                proved => proved,
-            },
+            Strategy::TokenGroups => active_directory::probe(directory, &self.base).await,
             Strategy::MemberOf => self.prove_member_of(directory).await,
             Strategy::Auto | Strategy::Search => Ok(()),
         }
@@ -266,7 +278,10 @@ impl Resolver {
             (None, true) => logon::NAME_ATTRIBUTES.iter().map(|name| lower(name)).collect(),
             (None, false) => self.usual_filter.attributes().to_vec(),
         };
-        Wording { user_names, group_name: lower(self.group_name(about)) }
+        // It was checked with the settings. Where it could not be read, every group would count.
+        let groups = Dn::parse(&self.groups.base).unwrap_or_default();
+        let only_security_groups = self.strategy(about) == Strategy::TokenGroups;
+        Wording { user_names, group_name: lower(self.group_name(about)), groups, only_security_groups }
     }
 
     /// The attributes of people that are read for policies, in lower case.
@@ -294,6 +309,11 @@ impl Resolver {
             Strategy::Auto => Strategy::Search,
             strategy => strategy,
         }
+    }
+
+    /// How groups are found in this directory, and why so.
+    pub(super) fn approach(&self, about: &About) -> Approach {
+        Approach::of(about, self.flavour, self.groups.strategy, self.strategy(about))
     }
 
     fn finding<'a>(&'a self, about: &'a About, user: &'a str) -> Finding<'a> {
@@ -338,10 +358,14 @@ impl Resolver {
             filter,
             attributes: self.person_attributes(about.is_active_directory()),
             limit: 2,
+            step: Step::Person,
             ..Query::new(self.base.clone(), Scope::Subtree)
         };
         let mut found = ranges::search(directory, query).await?;
         if found.entries.len() > 1 {
+            for entry in &found.entries {
+                directory.remark(|| self.considered(entry, finding, Verdict::OneOfSeveral));
+            }
             let ids = found.entries.iter().filter_map(|entry| entry.id().ok());
             return Ok(Candidate::Several(ids.collect()));
         }
@@ -349,7 +373,7 @@ impl Resolver {
             return Err(refused(cut));
         }
         let Some(entry) = found.entries.pop() else { return Ok(Candidate::None) };
-        if !self.is_named(&entry, finding, user)? {
+        if !self.is_named(directory, &entry, finding, user)? {
             self.metrics.identity_mismatches.inc();
             tracing::info!(user, dn = %entry.dn, "the directory takes for this user an entry with another name");
             return Ok(Candidate::None);
@@ -369,14 +393,15 @@ impl Resolver {
     ) -> Result<Option<(Entry, Token)>, LookupError> {
         let mut attributes = self.person_attributes(true);
         attributes.push(TOKEN_GROUPS.to_owned());
-        let query = Query { attributes, limit: 1, ..Query::new(dn.as_str().to_owned(), Scope::Base) };
+        let base = dn.as_str().to_owned();
+        let query = Query { attributes, limit: 1, step: Step::Person, ..Query::new(base, Scope::Base) };
         let found = match ranges::search(directory, query).await {
             Ok(found) => found,
             Err(LookupError::Refused(ResultCode::NO_SUCH_OBJECT)) => return Ok(None),
             Err(error) => return Err(error),
         };
         let Some(entry) = found.entries.into_iter().next() else { return Ok(None) };
-        if found.cut.is_some() || entry.id()? != *id || !self.is_named(&entry, finding, user)? {
+        if found.cut.is_some() || entry.id()? != *id || !self.is_named(directory, &entry, finding, user)? {
             return Ok(None);
         }
         let token = Token::read(&entry)?;
@@ -395,11 +420,29 @@ impl Resolver {
     }
 
     /// Whether the entry has the user's name, by the configured comparison: the directory's may be looser.
-    fn is_named(&self, entry: &Entry, finding: Finding<'_>, user: &str) -> Result<bool, LookupError> {
-        match finding {
-            Finding::Template(template) => Ok(self.matched(entry, template, user)?.is_some()),
-            Finding::Logon(name, domain) => name.is_of(entry, domain, self.match_rule),
-        }
+    fn is_named(
+        &self,
+        directory: &impl Search,
+        entry: &Entry,
+        finding: Finding<'_>,
+        user: &str,
+    ) -> Result<bool, LookupError> {
+        let is_named = match finding {
+            Finding::Template(template) => self.matched(entry, template, user)?.is_some(),
+            Finding::Logon(name, domain) => name.is_of(entry, domain, self.match_rule)?,
+        };
+        let verdict = if is_named { Verdict::Taken } else { Verdict::OtherName };
+        directory.remark(|| self.considered(entry, finding, verdict));
+        Ok(is_named)
+    }
+
+    /// An entry that was found by a name, for whoever listens.
+    fn considered(&self, entry: &Entry, finding: Finding<'_>, verdict: Verdict) -> Considered {
+        let attributes: Vec<&str> = match finding {
+            Finding::Template(template) => template.attributes().iter().map(String::as_str).collect(),
+            Finding::Logon(..) => logon::NAME_ATTRIBUTES.to_vec(),
+        };
+        Considered::of(entry, &attributes, verdict)
     }
 
     /// The value of the user's name on the entry, and the attribute that has it.
@@ -463,6 +506,7 @@ impl Resolver {
             filter: "(|(member=*)(uniqueMember=*))".to_owned(),
             attributes: MEMBER_ATTRIBUTES.map(str::to_owned).to_vec(),
             limit: GROUPS_TO_PROVE_BY,
+            step: Step::Proof,
             ..Query::new(self.groups.base.clone(), Scope::Subtree)
         };
         let found = directory.search(query).await?;
@@ -473,6 +517,7 @@ impl Resolver {
                 let query = Query {
                     attributes: vec!["memberOf".to_owned()],
                     limit: 1,
+                    step: Step::Proof,
                     ..Query::new(member.to_owned(), Scope::Base)
                 };
                 // Groups may list names that no entry has.
@@ -500,7 +545,7 @@ impl Resolver {
             Err(_) => Some(Values::Unreadable),
         };
         let read = self.attributes.iter().filter_map(|(name, from)| Some((Arc::clone(name), values(from)?)));
-        read.collect()
+        self.shared_attributes.share(read.collect())
     }
 }
 
@@ -512,6 +557,7 @@ async fn token_of(directory: &impl Search, dn: &Dn, id: &EntityId) -> Result<Tok
     let query = Query {
         attributes: with_ids(PERSON_ATTRIBUTES.into_iter().chain([TOKEN_GROUPS])),
         limit: 1,
+        step: Step::TokenGroups,
         ..Query::new(dn.as_str().to_owned(), Scope::Base)
     };
     let found = ranges::search(directory, query).await?;
@@ -553,101 +599,4 @@ fn group_kinds() -> String {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::super::fake::Memory;
-    use super::super::{Attribute, Bind};
-    use super::*;
-    use crate::model::EntityId;
-    use crate::telemetry::Metrics;
-
-    fn resolver(change: impl FnOnce(&mut Settings)) -> Resolver {
-        let bind = Bind::Simple { dn: "cn=svc".to_owned(), password_file: "password".into() };
-        let mut settings = Settings::new(vec!["ldaps://x".to_owned()], bind, "");
-        settings
-            .attributes
-            .insert("department".to_owned(), Attribute { from: "departmentNumber".to_owned() });
-        change(&mut settings);
-        let filter = settings.checked().unwrap().user_filter;
-        Resolver::new(&settings, filter, Metrics::new().unwrap().directory)
-    }
-
-    async fn resolved(resolver: &Resolver, directory: &Memory, user: &str) -> Result<Facts, LookupError> {
-        resolver.resolve(directory, user, None, Timestamp::UNIX_EPOCH).await
-    }
-
-    const ALICE: (&str, &[(&str, &str)]) = (
-        "uid=alice,ou=people",
-        &[
-            ("uid", "alice"),
-            ("departmentNumber", "7"),
-            ("entryUUID", "A-1"),
-            ("nsAccountLock", "TRUE"),
-            ("secret", "x"),
-        ],
-    );
-
-    #[tokio::test]
-    async fn facts_hold_what_was_asked_for_and_everything_that_was_touched() {
-        let directory = Memory::new(&[
-            ALICE,
-            ("cn=devs", &[("cn", "devs"), ("member", "uid=alice,ou=people"), ("entryUUID", "G-1")]),
-        ]);
-        let facts = resolved(&resolver(|_| ()), &directory, "alice").await.unwrap();
-        let Person::Found { id, dn } = &facts.person else { panic!("{facts:?}") };
-        assert_eq!((id.as_str(), dn.as_str()), ("a-1", "uid=alice,ou=people"));
-        assert_eq!(
-            facts.attributes,
-            [("department", Values::Known(vec!["7".to_owned()]))].into_iter().collect()
-        );
-        assert_eq!(facts.account.disabled, Some(true));
-        let triggers: Vec<Trigger> = facts.triggers().collect();
-        let entities = ["a-1", "g-1"].map(|id| Trigger::entity(&EntityId::new(id)));
-        let names =
-            [Trigger::named("ALICE"), Trigger::listed("uid=alice,ou=people"), Trigger::listed("alice")];
-        assert_eq!(triggers, [&entities[..], &names].concat());
-        assert_eq!(facts.read_at, Timestamp::UNIX_EPOCH);
-    }
-
-    #[tokio::test]
-    async fn an_entry_with_another_name_is_nobody() {
-        let directory = Memory::new(&[ALICE]);
-        let exact = resolver(|_| ());
-        assert_eq!(resolved(&exact, &directory, "ALICE").await.unwrap().person, Person::NotFound);
-        assert_eq!(exact.metrics.identity_mismatches.get(), 1);
-        let folded = resolver(|settings| settings.user_search.match_rule = MatchRule::AsciiCaseFold);
-        assert!(matches!(resolved(&folded, &directory, "ALICE").await.unwrap().person, Person::Found { .. }));
-        assert_eq!(resolved(&exact, &directory, "bob").await.unwrap().person, Person::NotFound);
-        assert_eq!(exact.metrics.identity_mismatches.get(), 1);
-    }
-
-    #[tokio::test]
-    async fn several_entries_are_ambiguous_and_a_limit_is_an_error() {
-        let mut directory = Memory::new(&[ALICE, ("uid=alice,ou=old", &[("uid", "alice")])]);
-        let resolver = resolver(|_| ());
-        assert_eq!(resolved(&resolver, &directory, "alice").await.unwrap().person, Person::Ambiguous);
-        directory.limit = Some(0);
-        let refused = LookupError::Refused(ResultCode::SIZE_LIMIT);
-        assert_eq!(resolved(&resolver, &directory, "alice").await, Err(refused));
-    }
-
-    #[tokio::test]
-    async fn a_group_name_is_one_group_or_it_is_not_resolved() {
-        let directory = Memory::new(&[
-            ("cn=one", &[("cn", "one"), ("member", "x"), ("entryUUID", "G-1")]),
-            ("cn=two,ou=a", &[("cn", "two"), ("member", "x")]),
-            ("cn=two,ou=b", &[("cn", "two"), ("member", "x")]),
-            ("cn=system:masters", &[("cn", "system:masters"), ("member", "x")]),
-        ]);
-        let resolver = resolver(|_| ());
-        for (name, expected) in [
-            ("one", Resolved::Group(EntityId::new("g-1"))),
-            ("ONE", Resolved::Group(EntityId::new("g-1"))),
-            ("two", Resolved::Several),
-            ("three", Resolved::None),
-            ("system:masters", Resolved::None),
-            ("", Resolved::None),
-        ] {
-            assert_eq!(resolver.resolve_group_name(&directory, name).await, Ok(expected), "{name}");
-        }
-    }
-}
+mod tests;

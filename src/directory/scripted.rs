@@ -117,6 +117,12 @@ pub(super) fn bound(asked: &Asked, code: u8, text: &str) -> Vec<u8> {
     )
 }
 
+/// The end of a search with a diagnostic message.
+pub(super) fn refused(asked: &Asked, code: u8, text: &str) -> Vec<u8> {
+    let body = [&[0x0a, 0x01, code, 0x04, 0x00], &*element(0x04, text.as_bytes())].concat();
+    message(asked.id, 0x65, &body, &[])
+}
+
 pub(super) fn done(asked: &Asked, code: u8, controls: &[(&str, &[u8])]) -> Vec<u8> {
     message(asked.id, 0x65, &[0x0a, 0x01, code, 0x04, 0x00, 0x04, 0x00], controls)
 }

@@ -37,6 +37,28 @@ pub(super) struct Query {
     pub(super) paged: bool,
     /// Sent with the search, beside those that the other fields stand for.
     pub(super) controls: Vec<RawControl>,
+    /// What it is for; nothing of it is sent.
+    pub(super) step: Step,
+}
+
+/// Which step of finding out about somebody a search is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Step {
+    /// Finds the person.
+    Person,
+    /// Reads `tokenGroups` of the person.
+    TokenGroups,
+    /// Asks what security identifiers stand for.
+    GroupNames,
+    /// Finds the groups of a level: the first are those that the person is in.
+    Groups(usize),
+    /// Reads a further range of values of one attribute.
+    Range,
+    /// Shows that `memberOf` is maintained.
+    Proof,
+    /// Something else.
+    #[default]
+    Other,
 }
 
 /// What a search found.
@@ -47,12 +69,14 @@ pub(super) struct Found {
     pub(super) cut: Option<Cut>,
     /// Who answered.
     pub(super) server: ServerId,
+    /// In how many pages it came; 0 where it was not asked for in pages.
+    pub(super) pages: u32,
 }
 
 /// Who cut a result short.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Cut {
-    /// We did: there are more entries than [`Query::limit`].
+pub enum Cut {
+    /// We did: there are more entries than were asked for.
     ByUs,
     /// The server did (result codes 3, 4, 11), or more than 16 MiB came.
     ByServer(ResultCode),
@@ -95,6 +119,7 @@ impl Query {
             only_values: None,
             paged: false,
             controls: Vec::new(),
+            step: Step::default(),
         }
     }
 }
@@ -137,12 +162,14 @@ pub(super) struct Running {
     stream: Option<RawStream>,
     ldap: Ldap,
     state: Arc<State>,
+    is_bound: bool,
     is_begun: bool,
 }
 
 impl Running {
-    pub(super) fn new(link: &Link) -> Self {
-        Self { stream: None, ldap: link.ldap.clone(), state: link.state.clone(), is_begun: false }
+    pub(super) fn new(link: &Link, is_bound: bool) -> Self {
+        let (ldap, state) = (link.ldap.clone(), link.state.clone());
+        Self { stream: None, ldap, state, is_bound, is_begun: false }
     }
 
     /// Sends the search, with these controls beside its own, and gathers what comes, for as long as there is room.
@@ -193,6 +220,8 @@ impl Running {
             ResultCode(0) => None,
             ResultCode::SIZE_LIMIT if part.entries.len() >= room.entries => Some(Cut::ByUs),
             code if code.is_limit() => Some(Cut::ByServer(code)),
+            // The connection is of no use any more, and another one is.
+            code if self.is_bound && code.says_unbound(&result.text) => return Err(LookupError::Lost),
             code => return Err(LookupError::Refused(code)),
         };
         room.entries -= part.entries.len();

@@ -10,7 +10,7 @@ use tokio::sync::Semaphore;
 use super::about::PAGED_RESULTS;
 use super::breaker::Breaker;
 use super::bridge::State;
-use super::conn::{Connection, Cut, Found, Origin, Query, jitter};
+use super::conn::{Connection, Cut, Found, Origin, Query, Waiting, jitter};
 use super::paging;
 use super::{LookupError, ResultCode};
 
@@ -80,6 +80,7 @@ impl ServerPool {
     ) -> Result<Arc<Connection>, LookupError> {
         let asked = Instant::now();
         let this = self.clone();
+        let _waiting = Waiting::on(&self.origin);
         self.apart(deadline, async move { this.open(slot, asked, false).await }).await
     }
 
@@ -109,7 +110,6 @@ impl ServerPool {
             Ok(connection) => {
                 slot.current.store(Some(connection.clone()));
                 *failure = None;
-                self.count();
                 Ok(connection)
             }
             Err(error) => {
@@ -123,8 +123,8 @@ impl ServerPool {
     async fn connect(&self, state: State) -> Result<Arc<Connection>, LookupError> {
         match self.origin.connect(state).await {
             Ok(connection) => {
-                self.breaker().connected();
-                self.up(1);
+                self.change(Breaker::connected);
+                self.origin.ours.up.set(1);
                 Ok(Arc::new(connection))
             }
             Err(error) => {
@@ -133,7 +133,7 @@ impl ServerPool {
                     LookupError::Credentials(_) | LookupError::Password(_) => {
                         self.breaker().set_aside(Instant::now());
                         if self.slots.iter().all(|slot| slot.usable().is_none()) {
-                            self.up(0);
+                            self.origin.ours.up.set(0);
                         }
                     }
                     error => {
@@ -155,22 +155,23 @@ impl ServerPool {
         self.apart(deadline, async move { this.connect(State::paced()).await }).await
     }
 
-    /// Searches on this connection; in pages, where that is wished for and needed.
+    /// Searches on this connection, for which somebody asked then; in pages, where that is wished for and needed.
     pub(super) async fn search(
         self: &Arc<Self>,
         connection: &Arc<Connection>,
         query: &Query,
+        asked: Instant,
         deadline: Instant,
     ) -> Result<Found, LookupError> {
         let about = connection.about();
         let can_page = query.paged && about.supports(PAGED_RESULTS);
         if can_page && about.is_active_directory() {
-            return match paging::first_page(connection, query, deadline).await? {
+            return match paging::first_page(connection, query, asked, deadline).await? {
                 Some(found) => Ok(found),
                 None => self.paged(query, deadline).await,
             };
         }
-        let found = connection.search(query.clone(), deadline).await?;
+        let found = connection.search_since(asked, query.clone(), deadline).await?;
         if !can_page || found.cut != Some(Cut::ByServer(ResultCode::SIZE_LIMIT)) {
             return Ok(found);
         }
@@ -183,6 +184,8 @@ impl ServerPool {
 
     /// Searches in pages, on a connection that nobody else has.
     async fn paged(self: &Arc<Self>, query: &Query, deadline: Instant) -> Result<Found, LookupError> {
+        let asked = Instant::now();
+        let waiting = Waiting::on(&self.origin);
         let turn = tokio::time::timeout_at(deadline.into(), self.exclusive.turns.acquire());
         let Ok(Ok(_turn)) = turn.await else { return Err(LookupError::Deadline) };
         let connection = match self.exclusive.take() {
@@ -192,7 +195,8 @@ impl ServerPool {
                 self.apart(deadline, async move { this.connect(State::default()).await }).await?
             }
         };
-        let found = paging::pages(&connection, query, deadline).await?;
+        drop(waiting);
+        let found = paging::pages(&connection, query, asked, deadline).await?;
         // Not where it failed, or the caller went away: then a page may still be under way.
         self.exclusive.give_back(connection);
         Ok(found)
@@ -204,19 +208,21 @@ impl ServerPool {
             Err(LookupError::Deadline | LookupError::Stopped) => {}
             Err(error) if error.is_worth_another_server() => self.failed(error),
             Ok(_) | Err(_) => {
-                self.up(1);
-                self.breaker().succeeded();
+                self.origin.ours.up.set(1);
+                self.change(Breaker::succeeded);
             }
         }
     }
 
     fn failed(&self, error: &LookupError) {
-        self.up(0);
-        self.breaker().failed(error.clone(), Instant::now(), jitter());
+        self.origin.ours.up.set(0);
+        self.change(|breaker| breaker.failed(error.clone(), Instant::now(), jitter()));
     }
 
-    fn up(&self, value: i64) {
-        self.origin.metrics.up.with_label_values(&[&self.origin.server.label]).set(value);
+    fn change(&self, change: impl FnOnce(&mut Breaker)) {
+        let mut breaker = self.breaker();
+        change(&mut breaker);
+        self.origin.ours.breaker_open.set(i64::from(!breaker.is_closed()));
     }
 
     /// One round of care. Whatever takes time is done in the background.
@@ -243,7 +249,6 @@ impl ServerPool {
             }
         }
         self.exclusive.idle().retain(|connection| connection.idle() < IDLE && !connection.is_aged());
-        self.count();
     }
 
     /// Ends its connections; what is under way on them is answered first.
@@ -268,13 +273,6 @@ impl ServerPool {
             }
         });
     }
-
-    fn count(&self) {
-        let open = self.slots.iter().filter(|slot| slot.usable().is_some()).count();
-        let gauge =
-            self.origin.metrics.pool_connections.with_label_values(&[&self.origin.server.label, "open"]);
-        gauge.set(i64::try_from(open).unwrap_or(i64::MAX));
-    }
 }
 
 impl Exclusive {
@@ -298,3 +296,6 @@ impl Slot {
         self.current.load_full().filter(|connection| connection.is_usable())
     }
 }
+
+#[cfg(test)]
+mod tests;

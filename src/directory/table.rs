@@ -1,9 +1,9 @@
-//! The groups that were read, so that all who are in one share it, and so that a group is known by its name.
+//! What was read, so that all share what is the same for all of them: groups, which are also known by their names, and attributes.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
-use crate::model::{EntityId, Group, Trigger};
+use crate::model::{Attributes, Dn, EntityId, Group, Trigger};
 
 /// How many groups there may be before those that nobody is in any more are looked for.
 const MIN_GROUPS: usize = 1_024;
@@ -34,10 +34,12 @@ impl GroupTable {
         if inner.by_id.len() >= inner.sweep_at {
             inner.sweep();
         }
-        let group = Arc::new(group);
+        let listed = group.dn.as_ref().map(|dn| Trigger::listed(dn.normal()));
+        let dn = group.dn.map(Dn::compact);
+        let group = Arc::new(Group { dn, ..group });
         inner.by_id.insert(group.id.clone(), Arc::downgrade(&group));
-        if let Some(dn) = &group.dn {
-            inner.by_dn.insert(Trigger::listed(dn.normal()), Arc::downgrade(&group));
+        if let Some(listed) = listed {
+            inner.by_dn.insert(listed, Arc::downgrade(&group));
         }
         group
     }
@@ -60,13 +62,61 @@ impl Inner {
     }
 }
 
+/// How many sets of attributes there may be before those that nobody has any more are looked for.
+const MIN_ATTRIBUTES: usize = 4_096;
+
+/// The attributes that somebody's facts hold.
+#[derive(Debug, Default)]
+pub(super) struct AttributeTable {
+    inner: Mutex<SharedAttributes>,
+}
+
+#[derive(Debug, Default)]
+struct SharedAttributes {
+    shared: HashSet<Attributes>,
+    sweep_at: usize,
+}
+
+impl AttributeTable {
+    /// The one instance of these attributes.
+    pub(super) fn share(&self, attributes: Attributes) -> Attributes {
+        let mut inner = self.inner.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(known) = inner.shared.get(&attributes) {
+            return known.clone();
+        }
+        if inner.shared.len() >= inner.sweep_at {
+            inner.shared.retain(|known| !known.is_alone());
+            inner.sweep_at = inner.shared.len().saturating_mul(2).max(MIN_ATTRIBUTES);
+        }
+        inner.shared.insert(attributes.clone());
+        attributes
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::Dn;
+    use crate::model::Values;
 
     fn group(id: &str, dn: &str) -> Group {
         Group { id: EntityId::new(id), sid: None, dn: Some(Dn::parse(dn).unwrap()), name: "g".into() }
+    }
+
+    #[test]
+    fn attributes_are_one_and_those_that_nobody_has_are_forgotten() {
+        let table = AttributeTable::default();
+        let of = |value: &str| -> Attributes {
+            [("department", Values::Known([value.to_owned()].into()))].into_iter().collect()
+        };
+        let first = table.share(of("a"));
+        let again = table.share(of("a"));
+        drop(again);
+        for number in 0..3 * MIN_ATTRIBUTES {
+            table.share(of(&number.to_string()));
+        }
+        assert!(table.inner.lock().unwrap().shared.len() <= MIN_ATTRIBUTES + 1);
+        assert!(!first.is_alone(), "somebody had it all the time");
+        assert_eq!(table.share(of("a")), first);
     }
 
     #[test]

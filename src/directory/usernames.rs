@@ -15,6 +15,25 @@ pub struct Usernames {
     pub exclude: Vec<String>,
 }
 
+/// Why a user of the cluster is none of the directory's.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Outside {
+    /// Kubernetes keeps such names for itself.
+    #[error("names that begin with `system:` are Kubernetes' own")]
+    System,
+    /// By this element of `exclude`.
+    #[error("`directory.usernames.exclude` has `{0}`")]
+    Excluded(String),
+    /// The name does not begin with this `stripPrefix`.
+    #[error("the name does not begin with `{0}` (`directory.usernames.stripPrefix`)")]
+    WithoutPrefix(String),
+    /// Such a name is never sent.
+    #[error(
+        "a name that is empty, longer than {MAX_USER_NAME_BYTES} bytes or holds a NUL is never asked for"
+    )]
+    NotAskable,
+}
+
 impl Usernames {
     /// The name by which the directory knows this user; `None` for users outside of it: `system:` names, excluded ones,
     /// names without the prefix, and names that are not
@@ -32,12 +51,26 @@ impl Usernames {
     /// ```
     #[must_use]
     pub fn directory_name<'a>(&self, user: &'a str) -> Option<&'a str> {
-        if user.starts_with(SYSTEM) || self.exclude.iter().any(|pattern| matches(pattern, user)) {
-            return None;
+        self.reading(user).ok()
+    }
+
+    /// The same, with the reason where there is none.
+    ///
+    /// # Errors
+    /// Why the user is none of the directory's.
+    pub fn reading<'a>(&self, user: &'a str) -> Result<&'a str, Outside> {
+        if user.starts_with(SYSTEM) {
+            return Err(Outside::System);
         }
-        let name = user.strip_prefix(self.strip_prefix.as_str())?;
-        let is_askable = !name.is_empty() && user.len() <= MAX_USER_NAME_BYTES && !name.contains('\0');
-        (is_askable && !name.starts_with(SYSTEM)).then_some(name)
+        if let Some(pattern) = self.exclude.iter().find(|pattern| matches(pattern, user)) {
+            return Err(Outside::Excluded(pattern.clone()));
+        }
+        let prefix = self.strip_prefix.as_str();
+        let name = user.strip_prefix(prefix).ok_or_else(|| Outside::WithoutPrefix(prefix.to_owned()))?;
+        if name.is_empty() || user.len() > MAX_USER_NAME_BYTES || name.contains('\0') {
+            return Err(Outside::NotAskable);
+        }
+        if name.starts_with(SYSTEM) { Err(Outside::System) } else { Ok(name) }
     }
 }
 

@@ -17,7 +17,7 @@ pub use decode::{Fields, any_list, expected, list, map, spanned};
 pub use diagnostic::{Diagnostic, Diagnostics, MAX_DIAGNOSTICS, Severity, Source, Span, Spanned};
 pub use node::{Node, Value};
 pub use parse::{Document, MAX_DEPTH, MAX_DOCUMENTS, MAX_NODES, MAX_SOURCE_BYTES, parse};
-pub use render::{Position, quoted};
+pub use render::{Position, is_control, one_line, quoted};
 pub use revision::revision;
 pub use scalar::{any_text, boolean, choice, duration, duration_or_zero, integer, network, text, timestamp};
 pub use suggest::{did_you_mean, did_you_mean_or_list};

@@ -180,7 +180,8 @@ fn printable(bytes: &[u8]) -> String {
 }
 
 /// A message on one line, with control characters escaped.
-fn one_line(text: &str) -> Cow<'_, str> {
+#[must_use]
+pub fn one_line(text: &str) -> Cow<'_, str> {
     if !text.chars().any(is_control) {
         return Cow::Borrowed(text);
     }
@@ -191,8 +192,9 @@ fn one_line(text: &str) -> Cow<'_, str> {
     Cow::Owned(text.chars().map(escape).collect())
 }
 
-/// Whether a character is one of control, of line separation or of writing direction.
-fn is_control(character: char) -> bool {
+/// Whether a character is one of control, of line separation or of writing direction. None is above U+FFFF.
+#[must_use]
+pub fn is_control(character: char) -> bool {
     character.is_control()
         || matches!(character, '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }

@@ -84,14 +84,7 @@ pub(super) fn problems(accounts: &Accounts, view: View<'_>, now: Timestamp) -> P
         problems.push(AccountProblem::Unreachable);
     }
     if let Some(facts) = facts {
-        for (effect, problem) in [
-            (accounts.ambiguous, AccountProblem::Ambiguous),
-            (accounts.disabled, AccountProblem::Disabled),
-            (accounts.expired, AccountProblem::Expired),
-            (accounts.locked, AccountProblem::Locked),
-            (accounts.not_found, AccountProblem::NotFound),
-            (accounts.password_expired, AccountProblem::PasswordExpired),
-        ] {
+        for (effect, problem) in effects(accounts) {
             if effect == Effect::Ignore {
                 continue;
             }
@@ -105,6 +98,41 @@ pub(super) fn problems(accounts: &Accounts, view: View<'_>, now: Timestamp) -> P
     }
     problems.sort_unstable();
     Problems { found: problems, unreadable, until }
+}
+
+/// One state of an account, and what it does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct AccountFinding {
+    /// The state.
+    pub problem: AccountProblem,
+    /// What `directory.accounts` makes of it.
+    pub effect: Effect,
+    /// Whether the account is in it; `None` where that cannot be read: with `Deny`, whether everything is refused is unknown.
+    pub holds: Option<bool>,
+    /// Until when that is so, if nothing but the time changes.
+    pub until: Timestamp,
+}
+
+/// Every state of an account that the facts tell, as a decision at this instant takes them.
+#[must_use]
+pub fn account_findings(accounts: &Accounts, facts: &Facts, now: Timestamp) -> Vec<AccountFinding> {
+    let finding = |(effect, problem)| {
+        let has = has(facts, problem, now);
+        let holds = (!is_unreadable(facts, problem)).then_some(has.truth == Truth::True);
+        AccountFinding { problem, effect, holds, until: has.until }
+    };
+    effects(accounts).into_iter().map(finding).collect()
+}
+
+fn effects(accounts: &Accounts) -> [(Effect, AccountProblem); 6] {
+    [
+        (accounts.ambiguous, AccountProblem::Ambiguous),
+        (accounts.disabled, AccountProblem::Disabled),
+        (accounts.expired, AccountProblem::Expired),
+        (accounts.locked, AccountProblem::Locked),
+        (accounts.not_found, AccountProblem::NotFound),
+        (accounts.password_expired, AccountProblem::PasswordExpired),
+    ]
 }
 
 fn is_unreadable(facts: &Facts, problem: AccountProblem) -> bool {
@@ -130,5 +158,65 @@ fn has(facts: &Facts, problem: AccountProblem, now: Timestamp) -> Timed {
         AccountProblem::Locked => known(account.locked == Some(true))
             .and(account.locked_until.map_or(Timed::TRUE, |end| before(now, end))),
         AccountProblem::Unreachable => Timed::FALSE,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::super::Bound;
+    use super::*;
+    use crate::model::{AccountState, Dn, EntityId, GroupNames};
+    use crate::policy::{PolicySet, Settings};
+
+    /// Facts of somebody found, or of nobody, with this state.
+    fn facts(person: Person, account: AccountState) -> Facts {
+        Facts { account, ..Facts::without_entry(person, Timestamp::UNIX_EPOCH) }
+    }
+
+    #[test]
+    fn what_is_found_of_an_account_is_what_decides() {
+        let at = |second| Timestamp::from_second(second).unwrap();
+        let found = Person::Found { id: EntityId::new("1"), dn: Dn::parse("uid=a").unwrap() };
+        let states = [
+            AccountState::default(),
+            AccountState { disabled: Some(true), expires: Some(at(100)), ..AccountState::default() },
+            AccountState { locked: Some(true), locked_until: Some(at(50)), ..AccountState::default() },
+            AccountState { password_expired: Some(true), disabled: Some(false), ..AccountState::default() },
+            AccountState {
+                unreadable: UnreadableState { locked: true, expires: true, ..UnreadableState::default() },
+                ..AccountState::default()
+            },
+        ];
+        let all = Accounts {
+            locked: Effect::Deny,
+            password_expired: Effect::Deny,
+            not_found: Effect::Deny,
+            ..Accounts::default()
+        };
+        let set = Arc::new(PolicySet::build(&[], &Settings::default()).unwrap());
+        let bound = Bound::new(set, &GroupNames::default(), 0);
+        for person in [found, Person::NotFound, Person::Ambiguous] {
+            for (state, second) in states.iter().flat_map(|state| [(state, 10), (state, 200)]) {
+                for accounts in [Accounts::default(), all] {
+                    let facts = facts(person.clone(), state.clone());
+                    let findings = account_findings(&accounts, &facts, at(second));
+                    let prepared = bound.prepare(Arc::new(facts));
+                    let decided = problems(&accounts, View::Current(&prepared), at(second));
+                    let denying = findings.iter().filter(|finding| finding.effect == Effect::Deny);
+                    let mut held: Vec<AccountProblem> = denying
+                        .clone()
+                        .filter(|finding| finding.holds == Some(true))
+                        .map(|finding| finding.problem)
+                        .collect();
+                    held.sort_unstable();
+                    assert_eq!(held, decided.found.to_vec(), "{state:?} {second}");
+                    assert_eq!(denying.clone().any(|finding| finding.holds.is_none()), decided.unreadable);
+                    let until = denying.map(|finding| finding.until).min();
+                    assert_eq!(until, Some(decided.until), "{state:?} {second}");
+                }
+            }
+        }
     }
 }

@@ -146,8 +146,8 @@ impl Bound {
     #[must_use]
     pub fn prepare(&self, facts: Arc<Facts>) -> Prepared {
         let mut groups: Vec<GroupRefId> = Vec::new();
-        for membership in &facts.groups {
-            groups.extend(self.refs(&membership.group));
+        for membership in facts.groups.iter() {
+            groups.extend(self.refs(membership.group));
         }
         groups.sort_unstable();
         groups.dedup();

@@ -12,7 +12,7 @@ mod time;
 mod trace;
 mod truth;
 
-pub use account::AccountProblem;
+pub use account::{AccountFinding, AccountProblem, account_findings};
 pub use decide::{Cause, Evaluation, Would, decide, is_exempt, would};
 pub use facts::{Bound, Prepared, View};
 pub use plan::{Plan, circumstances, plan};

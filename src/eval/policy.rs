@@ -241,7 +241,7 @@ impl<'a> Scene<'a> {
             Term::Directory(group) => match self.bound.set().group_refs().get(group.0 as usize) {
                 Some(crate::policy::ast::GroupRef::Name(name)) => format!("directory group `{name}`"),
                 Some(crate::policy::ast::GroupRef::Dn(dn)) => format!("directory group `{}`", dn.as_str()),
-                Some(crate::policy::ast::GroupRef::Id(id)) => format!("directory group `{}`", id.as_str()),
+                Some(crate::policy::ast::GroupRef::Id(id)) => format!("directory group `{id}`"),
                 None => "directory group".to_owned(),
             },
             Term::All(terms) => {
@@ -261,10 +261,10 @@ impl<'a> Scene<'a> {
     fn describe_clearance(self, lens: Lens<'_>) -> String {
         let set = self.bound.set();
         let values = match (&set.settings().clearance_extra_key, set.clearance_attribute(), lens) {
-            (Some(key), _, _) => self.request.subject.extra.get(key),
+            (Some(key), _, _) => self.request.subject.extra.get(key).map(Vec::as_slice),
             (None, Some(attribute), Lens::Known(prepared)) => {
                 match prepared.facts().attributes.get(attribute) {
-                    Some(Values::Known(values)) => Some(values),
+                    Some(Values::Known(values)) => Some(&**values),
                     Some(Values::Unreadable) => return "the clearance cannot be read".to_owned(),
                     None => None,
                 }

@@ -90,6 +90,7 @@ impl Admin {
             }))),
             Route::Policies => Ok(HttpResponse::Ok().json(self.authorizer.policies())),
             Route::Explain => self.explain(request, payload).await,
+            Route::Facts => self.facts(request),
             Route::Purge => self.purge(request).await,
             Route::Authorize | Route::ClusterAuthorize => Err(Failure::UnknownRoute),
         }
@@ -148,6 +149,15 @@ impl Admin {
         Ok(HttpResponse::Ok().json(explained))
     }
 
+    fn facts(&self, request: &HttpRequest) -> Result<HttpResponse, Failure> {
+        match query(request)?.as_slice() {
+            [(name, user)] if name == "user" && !user.is_empty() => {
+                Ok(HttpResponse::Ok().json(self.authorizer.held(user)))
+            }
+            _ => Err(Failure::Query("the query has to hold user=NAME, and nothing else")),
+        }
+    }
+
     async fn purge(&self, request: &HttpRequest) -> Result<HttpResponse, Failure> {
         let query = query(request)?;
         let user = match query.as_slice() {
@@ -164,7 +174,7 @@ impl Admin {
     }
 }
 
-/// Routes `/metrics`, `/livez`, `/readyz`, `/version`, and the guarded `/policies`, `/explain` and `/purge`, which are off
+/// Routes `/metrics`, `/livez`, `/readyz`, `/version`, and the guarded `/policies`, `/explain`, `/facts` and `/purge`, which are off
 /// unless something is configured that a caller could prove itself with.
 pub fn admin(state: Arc<Admin>) -> impl Fn(&mut web::ServiceConfig) + Clone + Send + 'static {
     move |config| {

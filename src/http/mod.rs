@@ -14,5 +14,5 @@ mod webhook;
 pub use admin::{Admin, AdminSettings, admin};
 pub use clients::{Client, Clients, Credential};
 pub use route::Route;
-pub use token::TokenFile;
+pub use token::{TokenFile, read_token};
 pub use webhook::{Webhook, WebhookSettings, webhook};

@@ -31,6 +31,8 @@ pub enum Route {
     Policies,
     /// A review with its trace.
     Explain,
+    /// What is held of a user.
+    Facts,
     /// Drops cached facts.
     Purge,
 }
@@ -40,8 +42,16 @@ impl Route {
     pub const WEBHOOK: [Self; 2] = [Self::Authorize, Self::ClusterAuthorize];
 
     /// The routes of the admin listener.
-    pub const ADMIN: [Self; 7] =
-        [Self::Metrics, Self::Livez, Self::Readyz, Self::Version, Self::Policies, Self::Explain, Self::Purge];
+    pub const ADMIN: [Self; 8] = [
+        Self::Metrics,
+        Self::Livez,
+        Self::Readyz,
+        Self::Version,
+        Self::Policies,
+        Self::Explain,
+        Self::Facts,
+        Self::Purge,
+    ];
 
     /// The path, as a pattern.
     #[must_use]
@@ -55,6 +65,7 @@ impl Route {
             Self::Version => "/version",
             Self::Policies => "/policies",
             Self::Explain => "/explain",
+            Self::Facts => "/facts",
             Self::Purge => "/purge",
         }
     }
@@ -64,13 +75,15 @@ impl Route {
     pub fn method(self) -> Method {
         match self {
             Self::Authorize | Self::ClusterAuthorize | Self::Explain | Self::Purge => Method::POST,
-            Self::Metrics | Self::Livez | Self::Readyz | Self::Version | Self::Policies => Method::GET,
+            Self::Metrics | Self::Livez | Self::Readyz | Self::Version | Self::Policies | Self::Facts => {
+                Method::GET
+            }
         }
     }
 
     /// Whether the route shows or changes what not everybody may see or change.
     pub(super) fn is_guarded(self) -> bool {
-        matches!(self, Self::Policies | Self::Explain | Self::Purge)
+        matches!(self, Self::Policies | Self::Explain | Self::Facts | Self::Purge)
     }
 
     /// The resource, in which this handler answers the route's method and everything else is refused.

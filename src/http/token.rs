@@ -1,7 +1,7 @@
 //! Bearer tokens from files.
 
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -24,7 +24,7 @@ impl TokenFile {
     /// # Errors
     /// Where it cannot be read, holds no token, or holds one with white space or control characters in it.
     pub fn open(path: PathBuf) -> io::Result<Arc<Self>> {
-        let hash = ArcSwap::from_pointee(read(&path)?);
+        let hash = ArcSwap::from_pointee(hash_of(&path)?);
         Ok(Arc::new(Self { path, hash }))
     }
 
@@ -33,7 +33,7 @@ impl TokenFile {
     /// # Errors
     /// As for [`TokenFile::open`].
     pub fn reload(&self) -> io::Result<bool> {
-        let hash = read(&self.path)?;
+        let hash = hash_of(&self.path)?;
         Ok(*self.hash.swap(Arc::new(hash)) != hash)
     }
 
@@ -77,7 +77,15 @@ impl std::fmt::Debug for TokenFile {
     }
 }
 
-fn read(path: &std::path::Path) -> io::Result<[u8; 32]> {
+fn hash_of(path: &Path) -> io::Result<[u8; 32]> {
+    Ok(Sha256::digest(read_token(path)?.as_bytes()).into())
+}
+
+/// Reads a file with a bearer token, for whoever shows it.
+///
+/// # Errors
+/// As for [`TokenFile::open`].
+pub fn read_token(path: &Path) -> io::Result<String> {
     let wrong = |what| io::Error::new(io::ErrorKind::InvalidData, what);
     let text = std::fs::read_to_string(path)?;
     let token = text.trim_end_matches(['\r', '\n']);
@@ -90,7 +98,7 @@ fn read(path: &std::path::Path) -> io::Result<[u8; 32]> {
     if !token.bytes().all(|byte| byte.is_ascii_graphic()) {
         return Err(wrong("the token holds something else than visible ASCII characters"));
     }
-    Ok(Sha256::digest(token.as_bytes()).into())
+    Ok(token.to_owned())
 }
 
 #[cfg(test)]

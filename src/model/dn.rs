@@ -4,11 +4,14 @@
 //! Unicode normalisation): lower case, outer spaces dropped, inner runs of spaces folded to one. Two names that a
 //! server holds apart by case alone are therefore one here; no server in use has such names for people or groups.
 
+use std::sync::OnceLock;
+
 /// A distinguished name. Equality and hashing are those of the normal form. The default is the root's name, which is empty.
 #[derive(Debug, Clone, Default)]
 pub struct Dn {
     raw: Box<str>,
-    normal: Box<str>,
+    /// Made when it is asked for, where it was dropped.
+    normal: OnceLock<Box<str>>,
 }
 
 /// Why a text is no distinguished name.
@@ -29,7 +32,15 @@ impl Dn {
     /// Where the text is none of these.
     pub fn parse(text: &str) -> Result<Self, DnError> {
         let normal = Parser { bytes: text.as_bytes(), at: 0 }.name()?;
-        Ok(Self { raw: text.into(), normal: normal.into() })
+        Ok(Self { raw: text.into(), normal: OnceLock::from(Box::from(normal)) })
+    }
+
+    /// The same name without its normal form, which is made again when it is asked for: for names that are kept in numbers
+    /// and seldom compared.
+    #[must_use]
+    pub fn compact(mut self) -> Self {
+        self.normal = OnceLock::new();
+        self
     }
 
     /// As the server wrote it: for requests.
@@ -41,42 +52,46 @@ impl Dn {
     /// The normal form: for comparing. It is itself a distinguished name, equal to this one.
     #[must_use]
     pub fn normal(&self) -> &str {
-        &self.normal
+        self.normal.get_or_init(|| {
+            // It could be read before.
+            let normal = Parser { bytes: self.raw.as_bytes(), at: 0 }.name();
+            normal.map_or_else(|_| self.raw.clone(), Box::from)
+        })
     }
 
     /// Whether this is `base` or stands below it.
     #[must_use]
     pub fn is_within(&self, base: &Self) -> bool {
-        match self.normal.strip_suffix(&*base.normal) {
+        match self.normal().strip_suffix(base.normal()) {
             None => false,
             Some("") => true,
-            Some(_) if base.normal.is_empty() => true,
+            Some(_) if base.normal().is_empty() => true,
             // A comma that is escaped is no border, and neither is the middle of a part.
-            Some(_) => self.parents().any(|parent| *parent == *base.normal),
+            Some(_) => self.parents().any(|parent| parent == base.normal()),
         }
     }
 
     /// The nearest name that this and the other stand below, or that one of them is. The root's, where there is no other.
     #[must_use]
     pub fn common_ancestor(&self, other: &Self) -> Self {
-        let mine = std::iter::once(&*self.normal).chain(self.parents());
+        let mine = std::iter::once(self.normal()).chain(self.parents());
         let is_common = |name: &&str| {
-            *name == &*other.normal || name.is_empty() || other.parents().any(|parent| parent == *name)
+            *name == other.normal() || name.is_empty() || other.parents().any(|parent| parent == *name)
         };
         let common = mine.into_iter().find(is_common).unwrap_or_default();
-        Self { raw: common.into(), normal: common.into() }
+        Self { raw: common.into(), normal: OnceLock::from(Box::from(common)) }
     }
 
     /// The normal forms of the names above this one, the nearest first; the last is the root's, which is empty.
     fn parents(&self) -> impl Iterator<Item = &str> {
-        std::iter::successors(parent(&self.normal), |name| parent(name))
+        std::iter::successors(parent(self.normal()), |name| parent(name))
     }
 
     /// Whether this names what Active Directory keeps of a deleted object (`\0ADEL:`) or the loser of a replication
     /// conflict (`\0ACNF:`): such an entry is never somebody's group.
     #[must_use]
     pub fn is_remnant(&self) -> bool {
-        let mut rest = self.normal.as_ref();
+        let mut rest = self.normal();
         while let Some((before, after)) = rest.split_once(['\\', ',']) {
             if rest.as_bytes().get(before.len()) == Some(&b',') {
                 return false;
@@ -109,7 +124,7 @@ fn parent(name: &str) -> Option<&str> {
 
 impl PartialEq for Dn {
     fn eq(&self, other: &Self) -> bool {
-        self.normal == other.normal
+        self.normal() == other.normal()
     }
 }
 
@@ -117,7 +132,7 @@ impl Eq for Dn {}
 
 impl std::hash::Hash for Dn {
     fn hash<H: std::hash::Hasher>(&self, state: &mut H) {
-        self.normal.hash(state);
+        self.normal().hash(state);
     }
 }
 

@@ -13,20 +13,47 @@ use super::Dn;
 /// The stable identity of a directory entry: `entryUUID`, `objectGUID` or SID in lower case where the server has one,
 /// otherwise the normalised DN. Renames keep the former, not the latter.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct EntityId(Arc<str>);
+pub struct EntityId(Form);
+
+/// Most identities are UUIDs, which are kept as what they are: hundreds of thousands of them are held.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+enum Form {
+    Uuid([u8; 16]),
+    /// In lower case, and no UUID.
+    Text(Arc<str>),
+}
 
 impl EntityId {
     /// The identity with this text, folded to ASCII lower case.
     #[must_use]
     pub fn new(text: &str) -> Self {
-        Self(text.to_ascii_lowercase().into())
+        Self(uuid(text).map_or_else(|| Form::Text(text.to_ascii_lowercase().into()), Form::Uuid))
     }
+}
 
-    /// The text.
-    #[must_use]
-    pub fn as_str(&self) -> &str {
-        &self.0
+impl std::fmt::Display for EntityId {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match &self.0 {
+            Form::Text(text) => f.write_str(text),
+            Form::Uuid(bytes) => bytes.iter().enumerate().try_for_each(|(place, byte)| {
+                let dash = if matches!(place, 4 | 6 | 8 | 10) { "-" } else { "" };
+                write!(f, "{dash}{byte:02x}")
+            }),
+        }
     }
+}
+
+/// The bytes of a UUID that is written as RFC 9562, section 4, has it.
+fn uuid(text: &str) -> Option<[u8; 16]> {
+    let mut digits = text.bytes().enumerate().filter_map(|(place, byte)| match (place, byte) {
+        (8 | 13 | 18 | 23, b'-') => None,
+        (_, digit) => Some(char::from(digit).to_digit(16).and_then(|digit| u8::try_from(digit).ok())),
+    });
+    let mut bytes = [0; 16];
+    for byte in &mut bytes {
+        *byte = digits.next()?? << 4 | digits.next()??;
+    }
+    (text.len() == 36 && digits.next().is_none()).then_some(bytes)
 }
 
 /// Everything that one resolution of a user found, complete but for what [`Facts::partial`] names.
@@ -35,7 +62,7 @@ pub struct Facts {
     /// Whether there is such a person.
     pub person: Person,
     /// The groups, each once, in the order in which they were reached.
-    pub groups: Vec<GroupMembership>,
+    pub groups: Memberships,
     /// Set where there may be more groups than `groups` lists: a group that is listed is certain, one that is not is unknown.
     pub partial: Option<Partial>,
     /// The configured attributes that the person's entry has. One that is not here is *known absent*, because the entry was
@@ -83,25 +110,47 @@ pub struct Group {
     pub name: Box<str>,
 }
 
-/// One group that the person is in.
+/// One group that a person is in.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct GroupMembership {
     /// The group.
     pub group: Arc<Group>,
-    /// The group in `Facts::groups` through which this one was reached; `None` where the person is a direct member, or where
-    /// the directory does not say how.
+    /// The place of the group through which this one was reached; `None` where the person is a direct member, or where the
+    /// directory does not say how.
     pub via: Option<u32>,
 }
 
-/// Attributes of a person by the name that policies use.
+/// The groups that a person is in, in places from 0 on. Some hundred thousand people's are held, so they are kept small.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Attributes(Box<[(Arc<str>, Values)]>);
+pub struct Memberships {
+    groups: Box<[Arc<Group>]>,
+    /// As many, or twice as many bytes.
+    via: Box<[u8]>,
+}
+
+/// Not reached through another group, or through one too far from the first to be said.
+const DIRECT: u16 = u16::MAX;
+/// So many places can be said in one byte.
+const FEW: usize = u8::MAX as usize;
+
+/// One of a person's groups.
+#[derive(Debug, Clone, Copy)]
+pub struct Membership<'a> {
+    /// The group.
+    pub group: &'a Arc<Group>,
+    /// As [`GroupMembership::via`].
+    pub via: Option<usize>,
+}
+
+/// Attributes of a person by the name that policies use. Many people can share them: a clone is another handle.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Default)]
+pub struct Attributes(Arc<[(Arc<str>, Values)]>);
 
 /// What an entry has of one attribute.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum Values {
     /// All of its values.
-    Known(Vec<String>),
+    Known(Box<[String]>),
     /// Values that cannot be used as text: whatever depends on them is unknown.
     Unreadable,
 }
@@ -164,7 +213,7 @@ impl Facts {
     pub fn without_entry(person: Person, read_at: Timestamp) -> Self {
         Self {
             person,
-            groups: Vec::new(),
+            groups: Memberships::default(),
             partial: None,
             attributes: Attributes::default(),
             account: AccountState::default(),
@@ -182,10 +231,10 @@ impl Facts {
 
     /// How a group was reached: the names from the person's direct group to this one.
     #[must_use]
-    pub fn path<'a>(&'a self, membership: &'a GroupMembership) -> Vec<&'a str> {
+    pub fn path<'a>(&'a self, membership: Membership<'a>) -> Vec<&'a str> {
         let mut names = vec![&*membership.group.name];
         let mut via = membership.via;
-        while let Some(next) = via.and_then(|index| self.groups.get(usize::try_from(index).ok()?)) {
+        while let Some(next) = via.and_then(|place| self.groups.get(place)) {
             if names.len() > self.groups.len() {
                 break;
             }
@@ -205,9 +254,7 @@ impl Facts {
         let groups = self.groups.iter().map(|membership| Trigger::entity(&membership.group.id));
         person.into_iter().chain(groups).chain(self.names.iter().copied())
     }
-}
 
-impl Facts {
     /// How other groups list the person's groups: what tells of a change to these facts where nobody was known to be in the
     /// groups when it was told.
     pub fn listed_groups(&self) -> impl Iterator<Item = Trigger> + '_ {
@@ -216,7 +263,63 @@ impl Facts {
     }
 }
 
+impl Memberships {
+    /// How many there are.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.groups.len()
+    }
+
+    /// Whether there is none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.groups.is_empty()
+    }
+
+    /// The one in this place.
+    #[must_use]
+    pub fn get(&self, place: usize) -> Option<Membership<'_>> {
+        let group = self.groups.get(place)?;
+        let via = if self.len() <= FEW {
+            self.via.get(place).copied().filter(|via| *via != u8::MAX).map(usize::from)
+        } else {
+            let (pairs, _) = self.via.as_chunks();
+            pairs
+                .get(place)
+                .map(|pair| u16::from_le_bytes(*pair))
+                .filter(|via| *via != DIRECT)
+                .map(usize::from)
+        };
+        Some(Membership { group, via })
+    }
+
+    /// All of them, in their places.
+    pub fn iter(&self) -> impl Iterator<Item = Membership<'_>> {
+        (0..self.len()).filter_map(|place| self.get(place))
+    }
+}
+
+impl FromIterator<GroupMembership> for Memberships {
+    fn from_iter<I: IntoIterator<Item = GroupMembership>>(memberships: I) -> Self {
+        let place = |via: Option<u32>| via.and_then(|via| u16::try_from(via).ok()).unwrap_or(DIRECT);
+        let (groups, via): (Vec<_>, Vec<u16>) =
+            memberships.into_iter().map(|GroupMembership { group, via }| (group, place(via))).unzip();
+        let via = if groups.len() <= FEW {
+            via.into_iter().map(|via| u8::try_from(via).unwrap_or(u8::MAX)).collect()
+        } else {
+            via.into_iter().flat_map(u16::to_le_bytes).collect()
+        };
+        Self { groups: groups.into(), via }
+    }
+}
+
 impl Attributes {
+    /// Whether nobody else shares them.
+    #[must_use]
+    pub fn is_alone(&self) -> bool {
+        Arc::strong_count(&self.0) == 1
+    }
+
     /// What the entry has of an attribute; `None` where it is known not to have it.
     #[must_use]
     pub fn get(&self, name: &str) -> Option<&Values> {
@@ -253,7 +356,10 @@ impl Trigger {
     /// Of the entry with this identity.
     #[must_use]
     pub fn entity(id: &EntityId) -> Self {
-        Self::of(0, id.as_str())
+        match &id.0 {
+            Form::Uuid(bytes) => Self(FixedState::default().hash_one(bytes)),
+            Form::Text(text) => Self::of(0, text),
+        }
     }
 
     /// Of whoever a group lists so: by the normal form of a DN, or by a `uid`.
@@ -295,4 +401,50 @@ pub enum Resolved {
     None,
     /// Several groups have it.
     Several,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn groups_keep_their_places_however_many_there_are() {
+        for count in [0, 1, 255, 256, 300, 70_000] {
+            let group = Group { id: EntityId::new("g"), sid: None, dn: None, name: "g".into() };
+            let group = Arc::new(group);
+            let via = |place: u32| place.checked_sub(1).filter(|_| !place.is_multiple_of(3));
+            let all = (0..count).map(|place| GroupMembership { group: Arc::clone(&group), via: via(place) });
+            let memberships: Memberships = all.collect();
+            assert_eq!(memberships.iter().count(), usize::try_from(count).unwrap());
+            for place in [0, 1, 2, 253, 254, 255, 256, 299, 65_534, 65_537, 69_998]
+                .into_iter()
+                .filter(|it| *it < count)
+            {
+                let expected =
+                    via(place).filter(|via| *via < 65_535).map(|via| usize::try_from(via).unwrap());
+                let place = usize::try_from(place).unwrap();
+                assert_eq!(memberships.get(place).unwrap().via, expected, "{place} of {count}");
+            }
+        }
+    }
+
+    #[test]
+    fn an_identity_is_written_as_it_was_read_but_for_its_case() {
+        for text in [
+            "0A010203-0405-0607-0809-0a0b0c0d0eFF",
+            "s-1-5-32-545",
+            "cn=A,dc=x",
+            "",
+            "0a010203-0405-0607-0809-0a0b0c0d0ef",
+            "0a010203-0405-0607-0809-0a0b0c0d0efg",
+            "0a0102030405-0607-0809-0a0b-0c0d0eff0",
+            "0a010203x0405-0607-0809-0a0b0c0d0eff",
+            "0a010203-0405-0607-0809-0a0b0c0d0é",
+        ] {
+            let id = EntityId::new(text);
+            assert_eq!(id.to_string(), text.to_ascii_lowercase());
+            assert_eq!(EntityId::new(&text.to_ascii_uppercase()), id);
+            assert_eq!(Trigger::entity(&EntityId::new(&text.to_ascii_uppercase())), Trigger::entity(&id));
+        }
+    }
 }

@@ -10,8 +10,8 @@ pub use circumstances::{Circumstances, SourceAddress};
 pub use decision::{Decision, Outcome};
 pub use dn::Dn;
 pub use facts::{
-    AccountState, Attributes, EntityId, Facts, Group, GroupMembership, GroupName, GroupNames, Partial,
-    Person, Resolved, Trigger, UnreadableState, Values,
+    AccountState, Attributes, EntityId, Facts, Group, GroupMembership, GroupName, GroupNames, Membership,
+    Memberships, Partial, Person, Resolved, Trigger, UnreadableState, Values,
 };
 pub use request::{
     Action, MAX_USER_NAME_BYTES, NonResourceAction, Operator, Request, Requirement, ResourceAction, Subject,

@@ -72,8 +72,14 @@ pub struct DirectoryMetrics {
     pub operation_duration: HistogramVec,
     /// `directory_up{server}`.
     pub up: IntGaugeVec,
-    /// `directory_pool_connections{server,state}`.
+    /// `directory_pool_connections{server,state}`: `in_use`, `idle`.
     pub pool_connections: IntGaugeVec,
+    /// `directory_pool_waiters{server}`.
+    pub pool_waiters: IntGaugeVec,
+    /// `directory_pool_wait_seconds{server}`.
+    pub pool_wait: HistogramVec,
+    /// `directory_breaker_open{server}`: 1 while the server is left alone.
+    pub breaker_open: IntGaugeVec,
     /// `directory_invalidations_total{cause}`.
     pub invalidations: IntCounterVec,
     /// `directory_feed_up`: 1 while the change feed is up.
@@ -84,6 +90,23 @@ pub struct DirectoryMetrics {
     pub identity_mismatches: IntCounter,
     /// `partial_lookups_total`: resolutions that may miss groups.
     pub partial_lookups: IntCounter,
+}
+
+/// The metrics of one server of the directory.
+#[derive(Clone)]
+pub struct ServerMetrics {
+    /// `directory_up`.
+    pub up: IntGauge,
+    /// `directory_pool_connections`, with an operation under way.
+    pub in_use: IntGauge,
+    /// `directory_pool_connections`, without.
+    pub idle: IntGauge,
+    /// `directory_pool_waiters`.
+    pub waiters: IntGauge,
+    /// `directory_pool_wait_seconds`.
+    pub wait: Histogram,
+    /// `directory_breaker_open`.
+    pub breaker_open: IntGauge,
 }
 
 /// A part of a review's time.
@@ -160,6 +183,22 @@ impl Metrics {
                     "directory_pool_connections",
                     "Connections to the server",
                     &["server", "state"],
+                )?,
+                pool_waiters: keep.gauges(
+                    "directory_pool_waiters",
+                    "Operations that wait for a connection to the server",
+                    &["server"],
+                )?,
+                pool_wait: keep.histograms(
+                    "directory_pool_wait_seconds",
+                    "Time that an operation waited for a connection to the server",
+                    &["server"],
+                    &LATENCY_BUCKETS,
+                )?,
+                breaker_open: keep.gauges(
+                    "directory_breaker_open",
+                    "Whether the server is left alone because it failed",
+                    &["server"],
                 )?,
                 invalidations: keep.counters(
                     "directory_invalidations_total",
@@ -242,12 +281,28 @@ impl Metrics {
 }
 
 impl DirectoryMetrics {
+    /// The metrics of one server.
+    #[must_use]
+    pub fn of(&self, server: &str) -> ServerMetrics {
+        ServerMetrics {
+            up: self.up.with_label_values(&[server]),
+            in_use: self.pool_connections.with_label_values(&[server, "in_use"]),
+            idle: self.pool_connections.with_label_values(&[server, "idle"]),
+            waiters: self.pool_waiters.with_label_values(&[server]),
+            wait: self.pool_wait.with_label_values(&[server]),
+            breaker_open: self.breaker_open.with_label_values(&[server]),
+        }
+    }
+
     /// Removes what is labelled with this server.
     pub fn forget(&self, server: &str) {
         forget(&self.operations, server);
         forget(&self.operation_duration, server);
         forget(&self.up, server);
         forget(&self.pool_connections, server);
+        forget(&self.pool_waiters, server);
+        forget(&self.pool_wait, server);
+        forget(&self.breaker_open, server);
     }
 }
 
@@ -333,7 +388,7 @@ mod tests {
     fn a_server_that_is_forgotten_leaves_nothing_and_takes_nothing_else_with_it() {
         let metrics = Metrics::new().unwrap();
         for server in ["ldaps://a", "ldaps://b"] {
-            metrics.directory.up.with_label_values(&[server]).set(1);
+            metrics.directory.of(server).up.set(1);
             for (operation, result) in [("bind", "success"), ("search", "timeout")] {
                 metrics.directory.operations.with_label_values(&[server, operation, result]).inc();
                 metrics.directory.operation_duration.with_label_values(&[server, operation]).observe(0.1);
@@ -342,6 +397,8 @@ mod tests {
         metrics.directory.forget("ldaps://a");
         let text = String::from_utf8(metrics.render().unwrap().0).unwrap();
         assert!(!text.contains("ldaps://a"), "{text}");
-        assert_eq!(text.matches("server=\"ldaps://b\"").count(), 1 + 2 + 2 * 22, "{text}");
+        for name in ["directory_up", "directory_operations_total", "directory_pool_wait_seconds_count"] {
+            assert!(text.contains(&format!("bailiwick_{name}{{")) && text.contains("ldaps://b"), "{text}");
+        }
     }
 }

@@ -5,6 +5,6 @@ pub mod build;
 pub mod log;
 mod metrics;
 
-pub use metrics::{DirectoryMetrics, Metrics, Stage};
+pub use metrics::{DirectoryMetrics, Metrics, ServerMetrics, Stage};
 /// Handles of metrics, for the modules that keep them: `prometheus` itself is used by this module alone.
 pub use prometheus::{IntCounter, IntCounterVec, IntGauge};

@@ -8,7 +8,7 @@ use arc_swap::ArcSwap;
 use openssl::ssl::{
     Ssl, SslContext, SslContextBuilder, SslMethod, SslMode, SslOptions, SslSessionCacheMode, SslVerifyMode,
 };
-use openssl::x509::verify::X509CheckFlags;
+use openssl::x509::verify::{X509CheckFlags, X509VerifyFlags};
 use tokio::io::{AsyncRead, AsyncWrite};
 
 use super::error::{LoadError, Problem, TlsError};
@@ -48,6 +48,9 @@ pub struct ClientContext {
 
 struct Sources {
     ca: Option<Source>,
+    /// Whether the first certificate of `ca` is the server's own: it alone is trusted, whoever issued it and for whatever
+    /// name.
+    is_itself: bool,
     server_name: Option<String>,
     pair: Option<(Source, Source)>,
     min_version: MinVersion,
@@ -78,10 +81,27 @@ impl ClientContext {
         };
         let sources = Sources {
             ca: settings.ca_file.map(Source::File),
+            is_itself: false,
             server_name: settings.server_name,
             pair,
             min_version: settings.min_version,
         };
+        Self::new(usage, sources, Some(metrics.clone()))
+    }
+
+    /// A context for a process that asks itself, or its neighbour, by an address that the certificate need not be for: it
+    /// trusts the one certificate that stands first in this file, and nothing that others issued.
+    ///
+    /// # Errors
+    /// As for [`from_files`](Self::from_files).
+    pub fn of_own_certificate(
+        usage: &'static str,
+        certificate: PathBuf,
+        min_version: MinVersion,
+        metrics: &Metrics,
+    ) -> Result<Arc<Self>, LoadError> {
+        let ca = Some(Source::File(certificate));
+        let sources = Sources { ca, is_itself: true, server_name: None, pair: None, min_version };
         Self::new(usage, sources, Some(metrics.clone()))
     }
 
@@ -97,6 +117,7 @@ impl ClientContext {
     ) -> Result<Arc<Self>, LoadError> {
         let sources = Sources {
             ca: Some(Source::Memory("server authority", ca_pem.as_bytes().to_vec())),
+            is_itself: false,
             server_name: None,
             pair: identity.map(|identity| {
                 (
@@ -111,7 +132,7 @@ impl ClientContext {
 
     fn new(usage: &'static str, sources: Sources, metrics: Option<Metrics>) -> Result<Arc<Self>, LoadError> {
         let read = sources.read()?;
-        let context = read.build(sources.min_version)?;
+        let context = read.build(&sources)?;
         let reloading = Mutex::new(Reloading { everything: read.fingerprint(), last_error: None });
         let this = Self { usage, sources, metrics, current: ArcSwap::from_pointee(context), reloading };
         this.publish_expiry(&read)?;
@@ -132,7 +153,9 @@ impl ClientContext {
         let name = self.sources.server_name.as_deref().unwrap_or(name);
         let context = self.current.load_full();
         let mut ssl = Ssl::new(&context)?;
-        expect(&mut ssl, name)?;
+        if !self.sources.is_itself {
+            expect(&mut ssl, name)?;
+        }
         TlsStream::handshake(ssl, stream, Role::Client, 0).await
     }
 
@@ -153,7 +176,7 @@ impl ClientContext {
         if read.fingerprint() == state.everything {
             return Ok(Reloaded::Unchanged);
         }
-        let context = read.build(self.sources.min_version)?;
+        let context = read.build(&self.sources)?;
         self.publish_expiry(&read)?;
         self.current.store(Arc::new(context));
         state.everything = read.fingerprint();
@@ -233,12 +256,17 @@ impl Read {
         fingerprint([self.ca.as_ref(), certificate, key].into_iter())
     }
 
-    fn build(&self, min_version: MinVersion) -> Result<SslContext, LoadError> {
+    fn build(&self, sources: &Sources) -> Result<SslContext, LoadError> {
         let broken = |stack| LoadError::new("TLS client", Problem::Unusable(super::error::reasons(&stack)));
-        let mut builder = base(min_version).map_err(broken)?;
+        let mut builder = base(sources.min_version).map_err(broken)?;
         match &self.ca {
             Some(ca) => {
-                let authorities = ca.certificates()?;
+                let mut authorities = ca.certificates()?;
+                if sources.is_itself {
+                    authorities.truncate(1);
+                    // A certificate that others issued can be the end of a chain.
+                    builder.verify_param_mut().set_flags(X509VerifyFlags::PARTIAL_CHAIN).map_err(broken)?;
+                }
                 let store = trust_store(&authorities).map_err(|stack| ca.unusable(&stack))?;
                 builder.set_verify_cert_store(store).map_err(|stack| ca.unusable(&stack))?;
             }

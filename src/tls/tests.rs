@@ -107,6 +107,25 @@ async fn names_and_addresses_are_verified() {
 }
 
 #[tokio::test]
+async fn who_asks_itself_trusts_its_own_certificate_and_none_of_the_same_authority() {
+    let directory = tempfile::tempdir().unwrap();
+    let authority = Authority::new("ca").unwrap();
+    let own = authority.server(&["service.example"], &[]).unwrap();
+    let other = authority.server(&["service.example"], &[LOCALHOST]).unwrap();
+    let with_chain = format!("{}{}", own.cert_pem, authority.ca_pem());
+    let metrics = Metrics::new().unwrap();
+    for pem in [&own.cert_pem, &with_chain] {
+        let file = write(directory.path(), "tls.crt", pem);
+        let client = ClientContext::of_own_certificate("test", file, MinVersion::Tls12, &metrics).unwrap();
+        let server = ServerContext::from_pem("test", &own, None, MinVersion::Tls12).unwrap();
+        meet(&server, &client, "127.0.0.1").await.1.unwrap_or_else(|error| panic!("{error}"));
+        let stranger = ServerContext::from_pem("test", &other, None, MinVersion::Tls12).unwrap();
+        let error = meet(&stranger, &client, "127.0.0.1").await.1.unwrap_err();
+        assert!(matches!(error, TlsError::Certificate(_)), "{error}");
+    }
+}
+
+#[tokio::test]
 async fn a_server_of_another_authority_is_not_trusted() {
     let identity = Authority::new("ca").unwrap().server(&["localhost"], &[]).unwrap();
     let server = ServerContext::from_pem("test", &identity, None, MinVersion::Tls12).unwrap();

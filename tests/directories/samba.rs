@@ -9,6 +9,7 @@
 mod changes;
 mod domain;
 mod process;
+mod settings;
 
 use std::fs::OpenOptions;
 use std::io::Write as _;

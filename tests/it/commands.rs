@@ -70,6 +70,8 @@ fn a_wrong_command_line_is_a_usage_error() {
         &["exlpain"],
         &["serve"],
         &["healthcheck"],
+        &["lookup", "alice"],
+        &["lookup", "--config=tests/configuration/plaintext.yaml"],
         &["check"],
         &["test"],
         &["explain", "get", "pods", "--as=alice"],
@@ -93,6 +95,7 @@ fn a_file_that_is_not_there_is_an_operational_failure() {
     let cases: &[&[&str]] = &[
         &["serve", "--config=nowhere"],
         &["healthcheck", "--config=nowhere"],
+        &["lookup", "alice", "--config=nowhere"],
         &["check", "nowhere"],
         &["check", "--config=nowhere"],
         &["test", "nowhere"],
@@ -109,7 +112,7 @@ fn a_file_that_is_not_there_is_an_operational_failure() {
 
 #[test]
 fn every_help_lists_the_exit_codes() {
-    for command in ["demo", "serve", "check", "explain", "test", "healthcheck", "version"] {
+    for command in ["demo", "serve", "check", "explain", "test", "lookup", "healthcheck", "version"] {
         let ran = run(&[command, "--help"]);
         assert_eq!(ran.code, 0);
         assert!(ran.out.contains("5  invalid policy or configuration, or a failed test"), "{command}");
@@ -245,7 +248,11 @@ fn a_deny_of_exempt_subjects_is_a_finding() {
 #[test]
 fn a_wrong_configuration_is_said_once_and_also_for_machines() {
     let config = "tests/configuration/plaintext.yaml";
-    for arguments in [&["serve", "--config", config][..], &["healthcheck", "--config", config]] {
+    for arguments in [
+        &["serve", "--config", config][..],
+        &["healthcheck", "--config", config],
+        &["lookup", "alice", "--config", config],
+    ] {
         let ran = run(arguments);
         assert_eq!(ran.code, 5);
         assert!(ran.err.starts_with("error: `urls`"), "{}", ran.err);

@@ -253,7 +253,7 @@ fn person(
         })
         .collect();
     let clearance = (*random.pick(&["public", "internal", "secret"])).to_owned();
-    facts.attributes = [("clearance", Values::Known(vec![clearance]))].into_iter().collect();
+    facts.attributes = [("clearance", Values::Known(vec![clearance].into()))].into_iter().collect();
     (Subject { user, groups: asserted, ..Subject::default() }, facts, own.into_iter().collect())
 }
 

@@ -76,7 +76,7 @@ async fn the_embedded_directory_is_asked_as_any_other() {
     let facts = directory.resolve("ada", None, Instant::now() + PATIENCE).await.unwrap();
     let paths: Vec<_> = facts.groups.iter().map(|group| facts.path(group).join(" < ")).collect();
     assert_eq!(paths, ["a", "b", "b < over-b", "b < over-b < top"]);
-    assert_eq!(facts.attributes.get("department"), Some(&Values::Known(vec!["7".to_owned()])));
+    assert_eq!(facts.attributes.get("department"), Some(&Values::Known(vec!["7".to_owned()].into())));
     assert_eq!(
         directory.resolve("*", None, Instant::now() + PATIENCE).await.unwrap().person,
         Person::NotFound

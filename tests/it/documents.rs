@@ -129,6 +129,36 @@ fn the_exit_codes_are_those_of_the_help() {
 }
 
 #[test]
+fn the_commands_are_those_of_the_help() {
+    let help = bailiwick(&["--help"]).stdout;
+    let listed = help.split("Commands:\n").nth(1).unwrap().split("\n\n").next().unwrap();
+    // What is set further in goes on with the line before.
+    let names = listed.lines().filter_map(|line| line.strip_prefix("  ")?.split(' ').next());
+    let commands: BTreeSet<&str> = names.filter(|name| !name.is_empty()).collect();
+    let text = section(&read(OPERATORS), "## Commands and exit codes");
+    let sentence = text.trim_start().lines().next().unwrap();
+    let spans = code_spans(sentence.split(';').next().unwrap());
+    let named: BTreeSet<&str> = spans.iter().map(|span| span.trim_start_matches("bailiwick ")).collect();
+    assert_eq!(named, commands);
+}
+
+#[test]
+fn the_routes_of_the_reference_are_those_that_are_served() {
+    let served: BTreeSet<String> = bailiwick::http::Route::WEBHOOK
+        .iter()
+        .chain(&bailiwick::http::Route::ADMIN)
+        .map(|route| route.path().to_owned())
+        .collect();
+    let rows = tables(&section(&read(OPERATORS), "## HTTP"));
+    let spans = rows.iter().flat_map(|row| code_spans(&row[1]));
+    let paths = spans.filter_map(|span| {
+        let path = span.split_whitespace().find(|word| word.starts_with('/'))?.to_owned();
+        Some(path.split('?').next().unwrap_or_default().to_owned())
+    });
+    assert_eq!(paths.collect::<BTreeSet<String>>(), served);
+}
+
+#[test]
 fn every_test_that_security_md_names_is_there() {
     let tests = test_names();
     let cases = policy_test_names();

@@ -27,6 +27,7 @@ mod documents;
 mod embedded;
 mod faulty;
 mod generate;
+mod lookup;
 mod naive;
 #[allow(dead_code, reason = "the unit tests need more of it")]
 #[path = "../../src/directory/srv/nameserver.rs"]

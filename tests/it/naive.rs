@@ -6,7 +6,7 @@ mod rules;
 use std::collections::BTreeSet;
 
 use bailiwick::model::{
-    Circumstances, Decision, Facts, GroupMembership, GroupNames, Outcome, Person, Request, Resolved,
+    Circumstances, Decision, Facts, GroupNames, Membership, Outcome, Person, Request, Resolved,
     SourceAddress, Subject, Values,
 };
 use bailiwick::policy::Pattern;
@@ -279,7 +279,7 @@ impl World<'_> {
                 .groups
                 .iter()
                 .any(|membership| membership.group.dn.as_ref().is_some_and(|own| own == dn)),
-            GroupRef::Id(id) => facts.groups.iter().any(|GroupMembership { group, .. }| {
+            GroupRef::Id(id) => facts.groups.iter().any(|Membership { group, .. }| {
                 group.id == *id || group.sid.as_ref().is_some_and(|sid| sid == id)
             }),
             GroupRef::Name(name) => match self.group_names.names.get(name) {

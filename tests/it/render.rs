@@ -123,7 +123,9 @@ fn subject(term: &SubjectTerm) -> Value {
         }
         SubjectTerm::DirectoryGroup(GroupRef::Name(name)) => json!({"kind": "DirectoryGroup", "name": name}),
         SubjectTerm::DirectoryGroup(GroupRef::Dn(dn)) => json!({"kind": "DirectoryGroup", "dn": dn.as_str()}),
-        SubjectTerm::DirectoryGroup(GroupRef::Id(id)) => json!({"kind": "DirectoryGroup", "id": id.as_str()}),
+        SubjectTerm::DirectoryGroup(GroupRef::Id(id)) => {
+            json!({"kind": "DirectoryGroup", "id": id.to_string()})
+        }
         SubjectTerm::AllOf(terms) => json!({"allOf": terms.iter().map(subject).collect::<Vec<_>>()}),
     }
 }

@@ -5,6 +5,7 @@ mod demo;
 mod facts;
 mod feed;
 mod fixture;
+mod lookup;
 mod outage;
 mod refusals;
 mod reload;

@@ -3,6 +3,7 @@
 mod admin;
 mod audit;
 mod bad_input;
+mod facts;
 mod identity;
 mod overload;
 mod reviews;
@@ -136,6 +137,8 @@ struct Setup {
     deadline: Duration,
     when_undetermined: WhenUndetermined,
     clock: Clock,
+    /// What facts age by.
+    cache_clock: cache::Clock,
 }
 
 impl Default for Setup {
@@ -151,6 +154,7 @@ impl Default for Setup {
             deadline: Duration::from_secs(10),
             when_undetermined: WhenUndetermined::Deny,
             clock: Arc::new(move || now),
+            cache_clock: Arc::new(Instant::now),
         }
     }
 }
@@ -194,9 +198,12 @@ impl House {
             EmbeddedDirectory::start(&ldif, Access::Anonymous, tls, &Handle::current()).unwrap()
         });
         let people = match (&setup.people, &embedded) {
-            (Whose::At(address), _) => Some(people(format!("ldap://{address}"), None, &metrics)),
+            (Whose::At(address), _) => {
+                Some(people(format!("ldap://{address}"), None, setup.cache_clock, &metrics))
+            }
             (_, Some(embedded)) => {
-                Some(people(format!("ldaps://{}", embedded.address()), Some(&authority), &metrics))
+                let url = format!("ldaps://{}", embedded.address());
+                Some(people(url, Some(&authority), setup.cache_clock, &metrics))
             }
             _ => None,
         };
@@ -326,9 +333,11 @@ impl House {
     }
 }
 
-fn people(url: String, authority: Option<&Authority>, metrics: &Metrics) -> People {
+fn people(url: String, authority: Option<&Authority>, clock: cache::Clock, metrics: &Metrics) -> People {
     let mut settings = directory::Settings::new(vec![url], Bind::Anonymous, "dc=example");
     settings.tls.insecure_plaintext = authority.is_none();
+    // What is told of a feed depends on when it is asked for.
+    settings.change_feed = directory::ChangeFeed::Off;
     settings.timeouts.connect = Duration::from_secs(2);
     settings.timeouts.operation = PATIENCE;
     settings.timeouts.total = PATIENCE;
@@ -337,7 +346,7 @@ fn people(url: String, authority: Option<&Authority>, metrics: &Metrics) -> Peop
     });
     let timeout = settings.timeouts.total;
     let client = Directory::over(settings, tls, &metrics.directory, Handle::current()).unwrap();
-    let cache = FactsCache::new(cache::Settings::default(), metrics, Handle::current());
+    let cache = FactsCache::with_clock(cache::Settings::default(), metrics, Handle::current(), clock);
     People { directory: client, usernames: Usernames::default(), cache, timeout }
 }
 

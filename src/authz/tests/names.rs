@@ -41,7 +41,9 @@ async fn a_name_is_that_of_one_group_again_when_its_namesake_goes() {
     let namesake = "cn=leaf,ou=people,dc=corp,dc=example";
     let scene = Scene::start(&[&server], &policy("Deny", "leaf", "pods"), |_| ()).await;
     assert_eq!(scene.decides("ada", "pods").await, Decision::Deny);
-    server.change(|content| content.add(&record(namesake, "groupOfNames", &[("cn", "leaf"), ("member", UID_ADA)])));
+    server.change(|content| {
+        content.add(&record(namesake, "groupOfNames", &[("cn", "leaf"), ("member", UID_ADA)]))
+    });
     scene.resolves_all_but(1).await;
     assert_eq!(scene.decides("ada", "pods").await, Decision::Deny, "it may be the one");
     server.change(|content| content.delete(namesake));

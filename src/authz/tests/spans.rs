@@ -150,7 +150,11 @@ async fn a_server_that_keeps_no_log_is_asked_once_what_it_did_not_tell() {
         });
         let changed = Some(Instant::now());
         scene.until("it is known that nothing was missed", |feed| feed.confirmed > changed).await;
-        assert_eq!(scene.is_due(&server, "ada").await, round == 0, "the first time nobody knows what was deleted");
+        assert_eq!(
+            scene.is_due(&server, "ada").await,
+            round == 0,
+            "the first time nobody knows what was deleted"
+        );
     }
     let syncs = server.seen().searches.iter().filter(|search| is_sync(search)).count();
     assert_eq!((syncs, server.seen().feeds), (2, 1));

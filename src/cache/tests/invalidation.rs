@@ -158,6 +158,22 @@ async fn a_subgroup_that_joins_a_group_concerns_all_who_are_in_it() {
 }
 
 #[tokio::test]
+async fn a_subgroup_that_nobody_was_known_to_be_in_concerns_a_load_by_its_name() {
+    let it = fixture();
+    let mut facts = person(&[]);
+    let dn = Some(Dn::parse("cn=G1,dc=example").unwrap());
+    let group = Arc::new(Group { id: EntityId::new("g1"), sid: None, dn, name: "g1".into() });
+    facts.groups = [GroupMembership { group, via: None }].into_iter().collect();
+    it.answer(Ok(facts));
+    let get = it.spawn_get("alice");
+    it.reading().await;
+    it.cache.invalidate_joining([Trigger::listed("cn=g1,dc=example")], &EntityId::new("parent"));
+    it.answer(Ok(person(&["g1", "parent"])));
+    it.open_gate(2);
+    assert!(fresh(get.await.unwrap()).facts.is_in(&EntityId::new("parent")));
+}
+
+#[tokio::test]
 async fn with_more_stamps_than_are_kept_a_load_is_made_twice_rather_than_trusted() {
     let it = fixture();
     let get = it.spawn_get("alice");

@@ -40,7 +40,9 @@ pub(in super::super) fn origin_at(port: u16, folder: &Path) -> Origin {
 
 /// Connections to this server, with the password in this folder.
 pub(in super::super) fn origin_for(server: Server, folder: &Path) -> Origin {
+    let metrics = Metrics::new().unwrap().directory;
     Origin {
+        ours: metrics.of(&server.label),
         server,
         tls: None,
         credentials: Some(Arc::new(Credentials::new(
@@ -55,7 +57,7 @@ pub(in super::super) fn origin_for(server: Server, folder: &Path) -> Origin {
         pool: PoolSettings::default(),
         flavour: Flavour::default(),
         strategy: Strategy::default(),
-        metrics: Metrics::new().unwrap().directory,
+        metrics,
         handle: Handle::current(),
         memory: Memory::default(),
     }
@@ -142,7 +144,7 @@ async fn a_caller_that_goes_away_leaves_no_search_behind() {
 async fn results_are_told_apart() {
     let server = failing(result(4)).await;
     let (connection, _folder) = connected_for(&server, Duration::from_secs(5)).await;
-    let limit = connection.found(Vec::new(), Some(Cut::ByServer(ResultCode::SIZE_LIMIT)));
+    let limit = connection.found(Vec::new(), Some(Cut::ByServer(ResultCode::SIZE_LIMIT)), 0);
     assert_eq!(connection.search(ping(), soon()).await, Ok(limit));
     fail(&server, result(32));
     let refused = LookupError::Refused(ResultCode(32));

@@ -17,7 +17,7 @@ use super::Run;
 use super::change::{Change, EntryChange};
 use super::members::triggers;
 use super::polling::{Source, last_usn, sees_deleted};
-use super::scope::{Kind, gone};
+use super::scope::{Kind, gone, names_of_group, names_of_person};
 use crate::model::{EntityId, Trigger};
 
 /// The DirSync control.
@@ -35,9 +35,10 @@ const MAX_ANSWERS: usize = 10_000;
 /// The longest that one answer may take.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// What is asked for: only changes of these are told. `name` is what changes with a rename; computed attributes make the
-/// server refuse.
-const ATTRIBUTES: [&str; 14] = [
+/// What is asked for, beside the attributes that are configured: only changes of these are told. `name` is what changes with
+/// a rename; `groupType` makes a group one of those that count, or none (MS-ADTS 3.1.1.4.5.19); of `tokenGroups` a server
+/// would refuse to tell.
+const ATTRIBUTES: [&str; 15] = [
     "objectClass",
     "objectGUID",
     "objectSid",
@@ -48,8 +49,9 @@ const ATTRIBUTES: [&str; 14] = [
     "lockoutTime",
     "pwdLastSet",
     "primaryGroupID",
-    "groupType",
+    "sIDHistory",
     "member",
+    "groupType",
     "name",
     "isDeleted",
 ];
@@ -201,27 +203,27 @@ async fn tell(run: &mut Run, name: &str, entry: &Entry) -> Result<(), LookupErro
     let of_itself = |name: &&str| !UNCHANGED.contains(name) && *name != "member";
     let is_itself_changed = entry.names().any(|name| of_itself(&name)) || has_whole_list;
     let triggers = [Trigger::entity(&id)].into_iter().filter(|_| is_itself_changed).chain(concerned);
-    let mut triggers: Vec<Trigger> = triggers.collect();
-    for attribute in &run.wording.user_names {
-        triggers.extend(entry.texts(attribute).unwrap_or_default().into_iter().map(Trigger::named));
-    }
-    let is_new = entry.mentions("objectclass");
-    // A group that did not count and does now; of one that is new, all members are told.
-    let mut is_joined = entry.mentions("grouptype") && !is_new;
-    if entry.mentions("name") && !is_new {
-        let kind = kind_of(run, &id).await?;
-        if kind.is_none_or(|kind| kind == Kind::Container) {
-            // With it whatever stands below it was renamed.
-            run.tell(Change::Anything);
-        }
-        // It may have been moved to where groups are looked for.
-        is_joined |= kind.is_some_and(Kind::may_be_group);
-    }
+    let mut triggers: Vec<Trigger> = triggers.chain(names_of_person(entry, &run.wording)).collect();
     // What is called `cn` is told as `name`.
     let group_name = if run.wording.group_name == "cn" { "name" } else { run.wording.group_name.as_str() };
-    let group_names = entry
-        .mentions(group_name)
-        .then(|| entry.texts(group_name).unwrap_or_default().into_iter().map(str::to_owned).collect());
+    let mut group_names = entry.mentions(group_name).then(|| names_of_group(entry, &run.wording, group_name));
+    let is_new = entry.mentions("objectclass");
+    let (is_moved, is_other_type) = (entry.mentions("name"), entry.mentions("grouptype"));
+    // A group that did not count and does now; of one that is new, all members are told.
+    let mut is_joined = is_other_type && !is_new;
+    if (is_moved || is_other_type) && !is_new {
+        // Only that is told: its other names may count now, or no more.
+        match whole(run, &id).await? {
+            Some(whole) if Kind::of(&whole) != Kind::Container => {
+                triggers.extend(names_of_person(&whole, &run.wording));
+                group_names = Some(names_of_group(&whole, &run.wording, &run.wording.group_name));
+                // It may have been moved to where groups are looked for.
+                is_joined |= Kind::of(&whole).may_be_group();
+            }
+            // With it whatever stands below it was renamed.
+            _ => run.tell(Change::Anything),
+        }
+    }
     let change = EntryChange { id, triggers, group_names, is_gone: false };
     run.entry(change, sid, (has_whole_list || is_joined).then_some(entry.dn.as_str()));
     Ok(())
@@ -257,15 +259,16 @@ impl<'a> Named<'a> {
     }
 }
 
-/// What an object is; `None` where that cannot be read.
-async fn kind_of(run: &Run, id: &EntityId) -> Result<Option<Kind>, LookupError> {
+/// An object of which only what changed was told; `None` where it may not be read, or is gone by now.
+async fn whole(run: &Run, id: &EntityId) -> Result<Option<Entry>, LookupError> {
+    let names = run.wording.user_names.iter().chain([&run.wording.group_name]).cloned();
     let query = Query {
-        attributes: vec!["objectClass".to_owned()],
+        attributes: names.chain(["objectClass", "groupType"].map(str::to_owned)).collect(),
         limit: 1,
-        ..Query::new(format!("<GUID={}>", id.as_str()), Scope::Base)
+        ..Query::new(format!("<GUID={id}>"), Scope::Base)
     };
     match run.search().search(query).await {
-        Ok(found) => Ok(found.entries.first().map(Kind::of)),
+        Ok(found) => Ok(found.entries.into_iter().next()),
         Err(error) if error.is_of_one_question() => Ok(None),
         Err(error) => Err(error),
     }

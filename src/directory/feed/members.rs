@@ -9,7 +9,7 @@ use tokio::task::JoinSet;
 
 use super::super::LookupError;
 use super::super::dedicated::Dedicated;
-use super::super::groups::{MEMBER_ATTRIBUTES, listed_by_gid, without_uid};
+use super::super::groups::{MEMBER_ATTRIBUTES, primary_members, without_uid};
 use super::super::ranges;
 use super::super::resolve::Search;
 use super::super::search::Query;
@@ -139,7 +139,7 @@ async fn tell(feed: &Feed, link: &Dedicated, group: EntityId, dn: &str) {
             }
         }
         Err(error) => {
-            tracing::info!(group = group.as_str(), %error, "who is in a changed group is not known");
+            tracing::info!(%group, %error, "who is in a changed group is not known");
             feed.tell(Change::MembersUnknown { group, dn: Dn::parse(dn).ok() });
         }
     }
@@ -186,7 +186,7 @@ async fn members(directory: &impl Search, group: &str) -> Result<Vec<Trigger>, L
     }
     // Whoever has it as their primary group is in it, and not listed.
     let gids = entry.texts(&GID.to_ascii_lowercase()).unwrap_or_default();
-    members.extend(gids.into_iter().map(listed_by_gid));
+    members.extend(gids.into_iter().map(primary_members));
     members.sort_unstable();
     members.dedup();
     Ok(members)

@@ -10,10 +10,12 @@
 //! - `notify`: Active Directory says that something changed (MS-ADTS 3.1.1.3.4.1.9), and is then asked what by `uSNChanged`.
 //! - `poll`: whatever changed since the last time, by `uSNChanged`, or by `modifyTimestamp` elsewhere.
 
+use std::panic::AssertUnwindSafe;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwapOption;
+use futures_util::FutureExt;
 use tokio::sync::watch;
 
 use super::LookupError;
@@ -76,7 +78,7 @@ pub(super) struct FeedSettings {
 /// What others may know of a feed.
 #[derive(Debug, Default)]
 pub(super) struct FeedState {
-    /// Set while the feed is up and tells of everything.
+    /// Set while the feed is up.
     following: ArcSwapOption<Following>,
     /// The server that changes were told of last, also while the feed is down.
     teller: ArcSwapOption<ServerId>,
@@ -88,6 +90,7 @@ pub(super) struct FeedState {
 struct Following {
     server: ServerId,
     base: Dn,
+    is_complete: bool,
 }
 
 /// What there is to say of a change feed.
@@ -185,11 +188,15 @@ impl Feed {
         }
     }
 
-    /// One connection's life.
+    /// One connection's life. A mistake of ours ends it as a lost connection would, and what was told before is in doubt.
     async fn attempt(self: &Arc<Self>, mechanism: &mut Option<Mechanism>) -> LookupError {
-        match self.connected(mechanism).await {
-            Ok(never) => match never {},
-            Err(error) => error,
+        match AssertUnwindSafe(self.connected(mechanism)).catch_unwind().await {
+            Ok(Ok(never)) => match never {},
+            Ok(Err(error)) => error,
+            Err(_) => {
+                *mechanism = None;
+                LookupError::Protocol("the change feed failed by a mistake of ours")
+            }
         }
     }
 
@@ -222,17 +229,19 @@ impl Feed {
         }
     }
 
+    /// Tells, after what is remembered here was forgotten: whoever reads again because of it must not find it.
+    fn tell(&self, change: Change) {
+        match &change {
+            Change::Entry(entry) => self.resolver.forget(Some(&entry.id)),
+            Change::Anything | Change::Interrupted => self.resolver.forget(None),
+            Change::Members { .. } | Change::MembersUnknown { .. } | Change::Confirmed { .. } => {}
+        }
+        (self.handler)(change);
+    }
+
     /// Whether Active Directory is to say when there is something to ask for.
     fn wakes(&self) -> bool {
         matches!(self.kind, ChangeFeed::Auto | ChangeFeed::Notify)
-    }
-
-    fn tell(&self, change: Change) {
-        if matches!(change, Change::Anything | Change::Interrupted) {
-            // Before anybody reads again because of it.
-            self.resolver.forget(None);
-        }
-        (self.handler)(change);
     }
 
     fn down(&self, why: &str) {
@@ -270,7 +279,6 @@ impl Run {
     /// that is known: somebody may be known to be in a group of which nothing else could be read.
     fn entry(&mut self, mut change: EntryChange, sid: Option<EntityId>, group: Option<&str>) {
         let id = change.id.clone();
-        self.feed.resolver.forget(Some(&id));
         if let Some(sid) = sid {
             self.feed.resolver.forget(Some(&sid));
             change.triggers.push(Trigger::entity(&sid));
@@ -298,8 +306,8 @@ impl Run {
             };
         });
         self.feed.state.teller.store(Some(Arc::new(server.clone())));
-        let following = Following { server, base: self.scope.base.clone() };
-        self.feed.state.following.store(is_complete.then(|| Arc::new(following)));
+        let following = Following { server, base: self.scope.base.clone(), is_complete };
+        self.feed.state.following.store(Some(Arc::new(following)));
     }
 
     /// Everything that happened until then was told, but for members that are still being read.
@@ -346,7 +354,8 @@ impl Watch<'_> {
         let (Some(before), Some(now)) = (&self.before, now) else { return false };
         let Person::Found { dn: person, .. } = &facts.person else { return false };
         let is_below = |dn: &Dn| dn.is_within(&now.base);
-        Arc::ptr_eq(before, &now)
+        now.is_complete
+            && Arc::ptr_eq(before, &now)
             && servers.iter().all(|server| *server == now.server)
             && is_below(person)
             && facts.groups.iter().all(|membership| membership.group.dn.as_ref().is_some_and(is_below))

@@ -2,6 +2,7 @@
 
 use super::super::LookupError;
 use super::super::about::About;
+use super::super::active_directory::is_distribution_group;
 use super::super::entry::Entry;
 use super::super::resolve::Wording;
 use super::change::EntryChange;
@@ -59,7 +60,7 @@ impl Scope {
             .filter(|context| Dn::parse(context).is_ok_and(|context| base.is_within(&context)))
             .max_by_key(|context| context.len());
         match context {
-            // Of a domain everything is told, and people are in groups that stand elsewhere, such as `Domain Users`.
+            // Of a domain everything is told, and people are in groups that stand outside of any base, such as those of BUILTIN.
             Some(context) if about.is_active_directory() => {
                 Ok(Self { base: read(context)?, context: context.clone() })
             }
@@ -95,15 +96,28 @@ impl Kind {
 /// What is told of an entry as it is now.
 pub(super) fn changed(id: EntityId, entry: &Entry, kind: Kind, wording: &Wording) -> EntryChange {
     let mut triggers = vec![Trigger::entity(&id)];
-    for attribute in &wording.user_names {
-        triggers.extend(entry.texts(attribute).unwrap_or_default().into_iter().map(Trigger::named));
-    }
-    let names =
-        || entry.texts(&wording.group_name).unwrap_or_default().into_iter().map(str::to_owned).collect();
-    EntryChange { id, triggers, group_names: kind.may_be_group().then(names), is_gone: false }
+    triggers.extend(names_of_person(entry, wording));
+    let group_names = kind.may_be_group().then(|| names_of_group(entry, wording, &wording.group_name));
+    EntryChange { id, triggers, group_names, is_gone: false }
 }
 
 /// What is told of an entry that is gone.
 pub(super) fn gone(id: EntityId) -> EntryChange {
     EntryChange { triggers: vec![Trigger::entity(&id)], id, group_names: Some(Vec::new()), is_gone: true }
+}
+
+/// By what a person is found who has these names.
+pub(super) fn names_of_person(entry: &Entry, wording: &Wording) -> impl Iterator<Item = Trigger> {
+    let names = wording.user_names.iter().flat_map(|name| entry.texts(name).unwrap_or_default());
+    names.map(Trigger::named)
+}
+
+/// What policies may call a group; none where it stands elsewhere than groups do, or does not count. `attribute` is where
+/// its name came.
+pub(super) fn names_of_group(entry: &Entry, wording: &Wording, attribute: &str) -> Vec<String> {
+    let counts = !wording.only_security_groups || !is_distribution_group(entry);
+    if !counts || !entry.dn.is_within(&wording.groups) {
+        return Vec::new();
+    }
+    entry.texts(attribute).unwrap_or_default().into_iter().map(str::to_owned).collect()
 }

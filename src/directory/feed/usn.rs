@@ -56,7 +56,7 @@ impl Source for Usn {
         let names = run.wording.user_names.iter().chain([&run.wording.group_name]).map(String::as_str);
         let query = Query {
             filter: format!("(uSNChanged>={next})"),
-            attributes: with_ids(names.chain(["objectClass", "isDeleted"])),
+            attributes: with_ids(names.chain(["objectClass", "groupType", "isDeleted"])),
             limit: MAX_CHANGES,
             paged: true,
             controls: whole_domain(),

@@ -79,6 +79,18 @@ pub struct Identity {
 }
 
 impl Identity {
+    /// The GUID as Windows writes it: the first three fields are little-endian (MS-DTYP 2.3.4.2).
+    pub fn guid_text(&self) -> String {
+        let hex = |range: std::ops::Range<usize>, is_reversed: bool| {
+            let mut bytes = self.guid[range].to_vec();
+            if is_reversed {
+                bytes.reverse();
+            }
+            bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>()
+        };
+        [hex(0..4, true), hex(4..6, true), hex(6..8, true), hex(8..10, false), hex(10..16, false)].join("-")
+    }
+
     /// `S-1-5-...` (MS-DTYP 2.4.2.1).
     pub fn sid_text(&self) -> String {
         let authority = self.sid[2..8].iter().fold(0_u64, |number, byte| number << 8 | u64::from(*byte));
@@ -162,7 +174,16 @@ impl Samba {
 
     /// Renames an object and moves it below another, and gives its new DN.
     pub fn move_to(&self, dn: &str, name: &str, parent: &str) -> String {
-        let rdn = format!("CN={name}");
+        self.change_name(dn, format!("CN={name}"), parent)
+    }
+
+    /// Renames an organizational unit, and with it whatever stands below it.
+    pub fn rename_unit(&self, dn: &str, name: &str) -> String {
+        let (_, parent) = dn.split_once(',').unwrap();
+        self.change_name(dn, format!("OU={name}"), parent)
+    }
+
+    fn change_name(&self, dn: &str, rdn: String, parent: &str) -> String {
         block_on(async {
             let mut ldap = self.administrator().await;
             checked(dn, ldap.with_timeout(PATIENCE).modifydn(dn, &rdn, true, Some(parent)).await);
@@ -200,9 +221,23 @@ impl Samba {
 
     /// Lets an account no longer read one attribute of an object, given by its schemaIDGUID. Cannot be taken back.
     pub fn deny_reading(&self, account: &str, dn: &str, attribute: &str) {
+        self.add_access_entry(account, dn, &format!("OD;;RP;{attribute};"));
+    }
+
+    /// Lets an account no longer read one attribute of an object and of all below it.
+    pub fn deny_reading_below(&self, account: &str, dn: &str, attribute: &str) {
+        self.add_access_entry(account, dn, &format!("OD;CI;RP;{attribute};"));
+    }
+
+    /// Lets an account no longer read anything of an object.
+    pub fn deny_all(&self, account: &str, dn: &str) {
+        self.add_access_entry(account, dn, "D;;RP;;");
+    }
+
+    /// Adds an entry to the access control list of an object (MS-DTYP 2.5.1): all of it but whom it is about.
+    fn add_access_entry(&self, account: &str, dn: &str, entry: &str) {
         let sid = self.identity(&account_dn(account)).sid_text();
-        let entry = format!("(OD;;RP;{attribute};;{sid})");
-        self.tool(&["dsacl", "set", &format!("--sddl={entry}"), &format!("--objectdn={dn}")]);
+        self.tool(&["dsacl", "set", &format!("--sddl=({entry};{sid})"), &format!("--objectdn={dn}")]);
     }
 
     /// What an object is known by.

@@ -165,14 +165,14 @@ fn found(now: Timestamp) -> BoxedStrategy<Facts> {
         let department = department.into_iter().map(str::to_owned).collect::<Vec<_>>();
         let attributes = [("department", department), ("clearance", clearance)];
         let read = |values: Vec<String>| {
-            if values == ["unreadable"] { Values::Unreadable } else { Values::Known(values) }
+            if values == ["unreadable"] { Values::Unreadable } else { Values::Known(values.into()) }
         };
         let held = attributes.into_iter().filter(|(_, values)| !values.is_empty());
         held.map(|(name, values)| (name, read(values))).collect()
     });
     (groups, partial, attributes, account(now))
         .prop_map(|(groups, partial, attributes, account)| Facts {
-            groups,
+            groups: groups.into_iter().collect(),
             partial,
             attributes,
             account,

@@ -6,7 +6,7 @@ use super::fixture::{
 use crate::slapd::Slapd;
 
 /// A port that is free now, and likely to be for the next second.
-fn free_port() -> u16 {
+pub fn free_port() -> u16 {
     std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
 }
 

@@ -177,6 +177,11 @@ pub fn policy(name: &str, effect: &str, subjects: &str, resources: &str) -> Stri
 impl Service {
     /// Starts `serve` with the site's configuration, and waits until it is ready.
     pub async fn start(site: &Site) -> Self {
+        Self::start_with_admin(site, "http").await
+    }
+
+    /// The same, with an admin listener that is spoken to by this scheme.
+    pub async fn start_with_admin(site: &Site, scheme: &str) -> Self {
         let mut process = Command::new(BAILIWICK)
             .args(["serve", "--config"])
             .arg(site.path("config.yaml"))
@@ -202,7 +207,7 @@ impl Service {
             std::thread::sleep(Duration::from_millis(5));
         };
         service.webhook = format!("https://{}", serving["webhook"].as_str().unwrap());
-        service.admin = format!("http://{}", serving["admin"].as_str().unwrap());
+        service.admin = format!("{scheme}://{}", serving["admin"].as_str().unwrap());
         eventually("ready", async || service.get("/readyz").await.0 == 200).await;
         service
     }
@@ -234,7 +239,7 @@ impl Service {
     /// Asks the admin listener: status and body.
     pub async fn get(&self, path: &str) -> (u16, String) {
         let url = format!("{}{path}", self.admin);
-        let answer = Client::plain().get(&url, Instant::now() + PATIENCE).await;
+        let answer = self.client.get(&url, Instant::now() + PATIENCE).await;
         answer.map_or_else(|error| (0, error.to_string()), read)
     }
 

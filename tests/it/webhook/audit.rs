@@ -21,7 +21,7 @@ async fn a_decision_is_one_line_with_all_that_led_to_it() {
         "groupCount": 1, "extraKeys": ["token"],
         "resourceAttributes": {"verb": "get", "version": "v1", "resource": "secrets", "namespace": "payments", "name": "k"},
         "decision": "Deny", "cause": "policy", "reason": reason, "policies": ["no-secrets"], "would": "Deny",
-        "facts": {"ageSeconds": null, "stale": false, "partial": false}, "revision": &*house.authorizer.revision(),
+        "facts": {"ageSeconds": null, "stale": false, "partial": false, "followed": false}, "revision": &*house.authorizer.revision(),
         "durationMicros": null});
     assert_eq!(line, expected);
 }

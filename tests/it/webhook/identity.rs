@@ -30,18 +30,18 @@ const WEBHOOK: &str = "
 /// Doors: `off` has nothing that a caller could prove itself with, `token` has a token file, `ca` asks for certificates,
 /// `both` has both.
 const ADMIN: &str = "
-    _                   /metrics  /livez   /readyz  /version  /policies  /explain  /purge
-    off/nobody          200       200      200      200       403        403       403
-    off/token           200       200      200      200       403        403       403
-    token/nobody        200       200      200      200       401        401       401
-    token/wrong         200       200      200      200       401        401       401
-    token/token         200       200      200      200       200        200       200
-    ca/nobody           refused   refused  refused  refused   refused    refused   refused
-    ca/stranger         refused   refused  refused  refused   refused    refused   refused
-    ca/unlisted         200       200      200      200       200        200       200
-    both/token          refused   refused  refused  refused   refused    refused   refused
-    both/unlisted       200       200      200      200       200        200       200
-    both/unlisted+wrong 200       200      200      200       200        200       200
+    _                   /metrics  /livez   /readyz  /version  /policies  /explain  /facts   /purge
+    off/nobody          200       200      200      200       403        403       403      403
+    off/token           200       200      200      200       403        403       403      403
+    token/nobody        200       200      200      200       401        401       401      401
+    token/wrong         200       200      200      200       401        401       401      401
+    token/token         200       200      200      200       200        200       200      200
+    ca/nobody           refused   refused  refused  refused   refused    refused   refused  refused
+    ca/stranger         refused   refused  refused  refused   refused    refused   refused  refused
+    ca/unlisted         200       200      200      200       200        200       200      200
+    both/token          refused   refused  refused  refused   refused    refused   refused  refused
+    both/unlisted       200       200      200      200       200        200       200      200
+    both/unlisted+wrong 200       200      200      200       200        200       200      200
 ";
 
 /// The paths of the first line, and the other lines by their first word.
@@ -91,7 +91,8 @@ async fn status(house: &House, url: &str, identity: &str, path: &str) -> String 
         || path.starts_with("/clusters/");
     let method = if is_post { Method::POST } else { Method::GET };
     let body = review_v1(&json!({"nonResourceAttributes": {}, "user": "u"}));
-    match send(&client(house, identity), url, method, path, is_post.then_some(body)).await {
+    let target = if path == "/facts" { "/facts?user=u" } else { path };
+    match send(&client(house, identity), url, method, target, is_post.then_some(body)).await {
         Ok(response) => response.status.as_str().to_owned(),
         Err(https::Error::Tls { .. } | https::Error::Http(_)) => "refused".to_owned(),
         Err(error) => panic!("{error}"),

@@ -72,7 +72,7 @@ impl Expected {
             Person::Found { dn, .. } => Self::Somebody {
                 dn: dn.normal().to_owned(),
                 disabled: facts.account.disabled == Some(true),
-                groups: facts.groups.iter().map(|it| named(&it.group)).collect(),
+                groups: facts.groups.iter().map(|it| named(it.group)).collect(),
             },
         }
     }
