@@ -64,8 +64,8 @@ impl<P> Entry<P> {
     /// Its state, but for marks that concern all entries.
     ///
     /// Facts that a change feed follows count as read again for as long as the feed tells of everything; they are as old as
-    /// its last word where it stopped. Where it may have missed something, all are due for a refresh. Facts that may miss groups, and those of no one person, live no longer than the
-    /// negative life.
+    /// its last word where it stopped. Where it may have missed something, all are due for a refresh. Facts that may miss
+    /// groups, and those of no one person, live no longer than the negative life.
     pub(super) fn life(&self, now: Instant, settings: &Settings, coverage: &Coverage) -> Life {
         if !self.is_valid() {
             return Life::Invalid;

@@ -8,7 +8,7 @@ use jiff::Timestamp;
 use ldap3::Scope;
 use tokio::sync::OnceCell;
 
-use super::about::{About, unfit};
+use super::about::About;
 use super::account::{ACCOUNT_ATTRIBUTES, complete_state, state};
 use super::active_directory::{
     self, KnownGroups, PERSON_ATTRIBUTES, SECURITY_GROUPS, TOKEN_GROUPS, Token, primary_group_filter,
@@ -265,7 +265,7 @@ impl Resolver {
         let about = directory.about().await?;
         match self.strategy(&about) {
             Strategy::TokenGroups => active_directory::probe(directory, &self.base).await,
-            Strategy::MemberOf => self.prove_member_of(directory).await,
+            Strategy::MemberOf => self.prove_member_of(directory, about.is_active_directory()).await,
             Strategy::Auto | Strategy::Search => Ok(()),
         }
     }
@@ -499,44 +499,6 @@ impl Resolver {
         Groups::of(directory, &lookup, member).await
     }
 
-    /// Shows by a group that has members that these name it: a server that does not maintain `memberOf` answers as if nobody
-    /// were in any group.
-    async fn prove_member_of(&self, directory: &impl Search) -> Result<(), LookupError> {
-        let query = Query {
-            filter: "(|(member=*)(uniqueMember=*))".to_owned(),
-            attributes: MEMBER_ATTRIBUTES.map(str::to_owned).to_vec(),
-            limit: GROUPS_TO_PROVE_BY,
-            step: Step::Proof,
-            ..Query::new(self.groups.base.clone(), Scope::Subtree)
-        };
-        let found = directory.search(query).await?;
-        for group in &found.entries {
-            for attribute in ["member", "uniquemember"] {
-                // A range of the members is enough here.
-                let Some(member) = group.any_text(attribute) else { continue };
-                let query = Query {
-                    attributes: vec!["memberOf".to_owned()],
-                    limit: 1,
-                    step: Step::Proof,
-                    ..Query::new(member.to_owned(), Scope::Base)
-                };
-                // Groups may list names that no entry has.
-                let Ok(found) = ranges::search(directory, query).await else { continue };
-                let Some(member) = found.entries.first() else { continue };
-                let names = member.texts("memberof")?;
-                if names.iter().any(|name| Dn::parse(name).is_ok_and(|name| name == group.dn)) {
-                    return Ok(());
-                }
-                let why = format!(
-                    "does not maintain memberOf, which `groupSearch.strategy: memberOf` needs: it is missing on a member of {}",
-                    group.dn
-                );
-                return Err(unfit("the directory server", why));
-            }
-        }
-        Ok(())
-    }
-
     /// The configured attributes that the entry has. Values that are no text are said to be unreadable.
     fn attributes(&self, entry: &Entry) -> Attributes {
         let values = |from: &str| match entry.texts(from) {
@@ -548,9 +510,6 @@ impl Resolver {
         self.shared_attributes.share(read.collect())
     }
 }
-
-/// How many groups are looked at for one whose members can show that `memberOf` is maintained.
-const GROUPS_TO_PROVE_BY: usize = 10;
 
 /// `tokenGroups` of an entry that was just found.
 async fn token_of(directory: &impl Search, dn: &Dn, id: &EntityId) -> Result<Token, LookupError> {
@@ -598,5 +557,6 @@ fn group_kinds() -> String {
     any_of(&kinds)
 }
 
+mod proof;
 #[cfg(test)]
 mod tests;

@@ -94,9 +94,12 @@ impl Members {
         begun.chain(first.map(|first| first.since)).min()
     }
 
+    /// Begins to read those that wait. One that is being read waits for the end of that, however often it changes.
     fn begin(&mut self) {
         while self.reading.len() < MAX_READING {
-            let Some(group) = self.queue.pop_front() else { return };
+            let is_read = |group: &EntityId| self.begun.values().any(|(_, begun)| begun == group);
+            let Some(next) = self.queue.iter().position(|group| !is_read(group)) else { return };
+            let Some(group) = self.queue.remove(next) else { return };
             let Some(Waiting { since, dn }) = self.waiting.remove(&group) else { continue };
             let ticket = self.next;
             self.next = self.next.wrapping_add(1);
