@@ -1,57 +1,42 @@
-//! What a change in the directory does to what is held of it: facts are given up, and names of groups are resolved again.
+//! What a change in the directory does to the names of groups in policies: they are resolved again where they may stand for
+//! something else. What it does to facts is in [`storms`](super::storms) and [`lag`](super::lag).
 
-use std::collections::{BTreeSet, HashMap, VecDeque};
+use std::collections::BTreeSet;
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
 
 use tokio::sync::Notify;
 
+use super::lag::Lag;
+use super::storms::Storms;
 use crate::directory::EntryChange;
-use crate::model::{EntityId, GroupName, GroupNames, Resolved, Trigger};
+use crate::model::{EntityId, GroupName, GroupNames, Resolved};
 
-/// So many changes of one entry are acted on at once, if they do not come too often: after each, as many windows have to
-/// pass for another. Whatever a storm of them concerns is given up at the end of each window, and can be read in between:
-/// nobody is locked out by somebody who changes a group a thousand times.
-const BURST: u32 = 4;
-/// The longest that a change in a storm waits.
-const WINDOW: Duration = Duration::from_millis(250);
-/// How many entries are watched for storms. With more, the oldest are forgotten.
-const MAX_WATCHED: usize = 10_000;
+/// How many changes are remembered while names are being resolved. With more, all names are resolved once more.
+const MAX_HEARD: usize = 1_000;
 
-/// When what was read again after a change is given up once more, where it may have been read from a server that had not
-/// heard of the change.
-const LAGS: [Duration; 2] = [Duration::from_secs(15), Duration::from_secs(60)];
-/// How many changes are remembered for that.
-const MAX_LAGGING: usize = 20_000;
-
-/// What there is to do later because of changes.
+/// What there is to do because of changes.
 #[derive(Default)]
 pub(super) struct Changes {
-    later: Mutex<Later>,
-    names: Mutex<Names>,
+    pub(super) storms: Storms,
+    pub(super) lag: Lag,
+    names: Mutex<Noted>,
     /// Woken when there is something to do about names.
     pub(super) names_changed: Notify,
-    /// Woken when there is something to do later.
-    pub(super) something_later: Notify,
 }
 
 #[derive(Default)]
-struct Later {
-    storms: HashMap<EntityId, Storm>,
-    lagging: VecDeque<Lagging>,
+struct Noted {
+    names: Names,
+    /// The changes since names began to be resolved, which may not know of them; `None` where none are being resolved.
+    heard: Option<Vec<Heard>>,
 }
 
-struct Storm {
-    /// When there would have been no change at all for long enough: each change moves it on by a window.
-    calm_at: Instant,
-    /// What waits for the end of the window, and when that is.
-    waiting: Option<(Instant, BTreeSet<Trigger>)>,
-}
-
-struct Lagging {
-    due: Instant,
-    strayed: u64,
-    triggers: Vec<Trigger>,
+/// What a change says of names.
+#[derive(Debug, Clone)]
+struct Heard {
+    id: EntityId,
+    names: Vec<String>,
+    is_gone: bool,
 }
 
 /// The names of groups that have to be resolved again.
@@ -74,120 +59,82 @@ impl Names {
             Self::All => true,
         }
     }
+
+    fn add(&mut self, more: BTreeSet<GroupName>) {
+        match self {
+            Self::All => {}
+            Self::Some(names) => names.extend(more),
+            Self::None if more.is_empty() => {}
+            Self::None => *self = Self::Some(more),
+        }
+    }
 }
 
 impl Changes {
-    /// What is to be given up because of a change; empty in a storm, where it is given up a little later.
-    pub(super) fn admit(&self, change: EntryChange, now: Instant) -> Vec<Trigger> {
-        let mut later = self.later();
-        if later.storms.len() >= MAX_WATCHED && !later.storms.contains_key(&change.id) {
-            later.storms.retain(|_, storm| storm.is_raging(now));
+    /// Notes which names a change of an entry concerns, given what they stand for; says whether it concerns any.
+    pub(super) fn note_names(&self, change: &EntryChange, known: &GroupNames) -> bool {
+        let Some(names) = &change.group_names else { return false };
+        let heard = Heard { id: change.id.clone(), names: names.clone(), is_gone: change.is_gone };
+        let affected = heard.affects(known);
+        let is_some = !affected.is_empty();
+        let mut noted = self.noted();
+        noted.names.add(affected);
+        match &mut noted.heard {
+            Some(all) if all.len() >= MAX_HEARD => noted.names = Names::All,
+            Some(all) => all.push(heard),
+            None => {}
         }
-        let storm = later.storms.entry(change.id).or_insert(Storm { calm_at: now, waiting: None });
-        if storm.waiting.is_none() && storm.calm_at < now + WINDOW * BURST {
-            storm.calm_at = storm.calm_at.max(now) + WINDOW;
-            return change.triggers;
+        drop(noted);
+        if is_some {
+            self.names_changed.notify_one();
         }
-        let is_first = storm.waiting.is_none();
-        storm.waiting.get_or_insert_with(|| (now + WINDOW, BTreeSet::new())).1.extend(change.triggers);
-        drop(later);
-        if is_first {
-            self.something_later.notify_one();
-        }
-        Vec::new()
-    }
-
-    /// Remembers what was given up, in case that it is read again from a server that lags behind. `strayed` counts the lookups
-    /// that were not of the server that told.
-    pub(super) fn remember(&self, triggers: &[Trigger], strayed: u64, now: Instant) {
-        let mut later = self.later();
-        for lag in LAGS {
-            if later.lagging.len() >= MAX_LAGGING {
-                later.lagging.pop_front();
-            }
-            // Two delays, so the queue is not quite in order: what is late by that is late by seconds.
-            later.lagging.push_back(Lagging { due: now + lag, strayed, triggers: triggers.to_vec() });
-        }
-        drop(later);
-        self.something_later.notify_one();
-    }
-
-    /// What is to be given up now: because a storm's window ended, and because it may have been read from elsewhere.
-    pub(super) fn due(&self, strayed: u64, now: Instant) -> (BTreeSet<Trigger>, BTreeSet<Trigger>) {
-        let mut later = self.later();
-        let (mut storms, mut lagging) = (BTreeSet::new(), BTreeSet::new());
-        later.storms.retain(|_, storm| {
-            if let Some((_, triggers)) = storm.waiting.take_if(|(due, _)| *due <= now) {
-                storm.calm_at = storm.calm_at.max(now) + WINDOW;
-                storms.extend(triggers);
-            }
-            storm.is_raging(now)
-        });
-        later.lagging.retain(|it| {
-            let is_due = it.due <= now;
-            if is_due && it.strayed != strayed {
-                lagging.extend(it.triggers.iter().copied());
-            }
-            !is_due
-        });
-        (storms, lagging)
-    }
-
-    /// When [`due`](Self::due) has something to say.
-    pub(super) fn next_due(&self) -> Option<Instant> {
-        let later = self.later();
-        let storms = later.storms.values().filter_map(|storm| Some(storm.waiting.as_ref()?.0));
-        storms.chain(later.lagging.iter().map(|it| it.due)).min()
-    }
-
-    /// Notes which names a change of an entry concerns.
-    pub(super) fn note_names(&self, change: &EntryChange, known: &GroupNames) {
-        let Some(group_names) = &change.group_names else { return };
-        let is_called = |name: &str| group_names.iter().any(|called| called.eq_ignore_ascii_case(name));
-        let affected = known.names.iter().filter(|(name, resolved)| match resolved {
-            Resolved::Group(id) if *id == change.id => change.is_gone || !is_called(name),
-            // Which ones they are is not known, so that any of them may have gone.
-            Resolved::Several => true,
-            Resolved::Group(_) | Resolved::None => is_called(name),
-        });
-        let affected: BTreeSet<GroupName> = affected.map(|(name, _)| name.clone()).collect();
-        if affected.is_empty() {
-            return;
-        }
-        let mut names = self.names();
-        match &mut *names {
-            Names::All => {}
-            Names::Some(names) => names.extend(affected),
-            Names::None => *names = Names::Some(affected),
-        }
-        drop(names);
-        self.names_changed.notify_one();
+        is_some
     }
 
     /// Notes that any name may mean something else now.
     pub(super) fn note_all_names(&self) {
-        *self.names() = Names::All;
+        self.noted().names = Names::All;
         self.names_changed.notify_one();
     }
 
     /// The names to resolve again, which are noted no more.
     pub(super) fn take_names(&self) -> Names {
-        std::mem::take(&mut self.names())
+        std::mem::take(&mut self.noted().names)
     }
 
-    fn later(&self) -> MutexGuard<'_, Later> {
-        self.later.lock().unwrap_or_else(PoisonError::into_inner)
+    /// Names begin to be resolved: what changes from now on may concern what they will stand for.
+    pub(super) fn begin_names(&self) {
+        self.noted().heard = Some(Vec::new());
     }
 
-    fn names(&self) -> MutexGuard<'_, Names> {
+    /// Names were resolved, and stand for this: what changed meanwhile concerns them too.
+    pub(super) fn end_names(&self, known: &GroupNames) {
+        let mut noted = self.noted();
+        let heard = noted.heard.take().unwrap_or_default();
+        heard.iter().for_each(|heard| noted.names.add(heard.affects(known)));
+        let is_some = noted.names != Names::None;
+        drop(noted);
+        if is_some {
+            self.names_changed.notify_one();
+        }
+    }
+
+    fn noted(&self) -> MutexGuard<'_, Noted> {
         self.names.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl Storm {
-    /// Whether the next change may have to wait.
-    fn is_raging(&self, now: Instant) -> bool {
-        self.waiting.is_some() || now < self.calm_at
+impl Heard {
+    /// The names that may stand for something else by it.
+    fn affects(&self, known: &GroupNames) -> BTreeSet<GroupName> {
+        let is_called = |name: &str| self.names.iter().any(|called| called.eq_ignore_ascii_case(name));
+        let affected = known.names.iter().filter(|(name, resolved)| match resolved {
+            Resolved::Group(id) if *id == self.id => self.is_gone || !is_called(name),
+            // Which ones they are is not known, so that any of them may have gone.
+            Resolved::Several => true,
+            Resolved::Group(_) | Resolved::None => is_called(name),
+        });
+        affected.map(|(name, _)| name.clone()).collect()
     }
 }
 
@@ -196,55 +143,43 @@ mod tests {
     use super::*;
 
     fn change(id: &str) -> EntryChange {
-        let id = EntityId::new(id);
-        EntryChange { triggers: vec![Trigger::entity(&id)], id, group_names: None, is_gone: false }
+        EntryChange { id: EntityId::new(id), triggers: Vec::new(), group_names: None, is_gone: false }
+    }
+
+    fn known(names: &[(&str, Resolved)]) -> GroupNames {
+        let names = names.iter().map(|(name, resolved)| ((*name).to_owned(), resolved.clone())).collect();
+        GroupNames { names, generation: 0 }
+    }
+
+    fn group(id: &str) -> Resolved {
+        Resolved::Group(EntityId::new(id))
     }
 
     #[test]
-    fn a_storm_of_changes_of_one_entry_is_acted_on_in_windows_and_others_at_once() {
-        let (changes, start) = (Changes::default(), Instant::now());
-        let at_once = (0..1_000).filter(|_| !changes.admit(change("g"), start).is_empty()).count();
-        assert_eq!(at_once, usize::try_from(BURST).unwrap());
-        assert!(!changes.admit(change("other"), start).is_empty());
-        assert_eq!(changes.next_due(), Some(start + WINDOW));
-        assert!(changes.due(0, start).0.is_empty());
-        let due = changes.due(0, start + WINDOW).0;
-        assert_eq!(due, BTreeSet::from([Trigger::entity(&EntityId::new("g"))]));
-        assert!(changes.due(0, start + WINDOW).0.is_empty());
-        let during = (1..40).filter(|turn| {
-            let now = start + WINDOW + Duration::from_millis(10) * *turn;
-            !changes.admit(change("g"), now).is_empty() || !changes.due(0, now).0.is_empty()
-        });
-        assert!((1..=2).contains(&during.count()), "once a window");
-        let _last = changes.due(0, start + WINDOW * 10);
-        assert!(!changes.admit(change("g"), start + WINDOW * 20).is_empty(), "the storm is over");
-    }
-
-    #[test]
-    fn what_may_have_been_read_from_elsewhere_is_given_up_again_and_nothing_else() {
-        let (changes, start) = (Changes::default(), Instant::now());
-        let trigger = Trigger::named("alice");
-        changes.remember(&[trigger], 7, start);
-        assert!(changes.due(8, start).1.is_empty());
-        assert!(changes.due(7, start + LAGS[0]).1.is_empty(), "all lookups were of the server that told");
-        assert_eq!(changes.due(8, start + LAGS[1]).1, BTreeSet::from([trigger]));
-        assert_eq!(changes.next_due(), None);
+    fn what_changes_while_names_are_resolved_is_compared_with_what_they_stand_for_then() {
+        let (before, after) = (known(&[("sre", Resolved::None)]), known(&[("sre", group("5"))]));
+        let renamed = EntryChange { group_names: Some(vec!["ops".to_owned()]), ..change("5") };
+        let changes = Changes::default();
+        changes.begin_names();
+        assert!(!changes.note_names(&renamed, &before), "sre stands for no group yet");
+        assert_eq!(changes.take_names(), Names::None);
+        changes.end_names(&after);
+        assert_eq!(changes.take_names(), Names::Some(BTreeSet::from(["sre".to_owned()])));
+        changes.end_names(&after);
+        assert_eq!(changes.take_names(), Names::None, "it is forgotten");
+        changes.begin_names();
+        (0..=MAX_HEARD).for_each(|_| assert!(!changes.note_names(&renamed, &before)));
+        assert_eq!(changes.take_names(), Names::All);
     }
 
     #[test]
     fn names_are_resolved_again_where_their_group_or_a_namesake_changed() {
-        let group = |id: &str| Resolved::Group(EntityId::new(id));
-        let known = GroupNames {
-            names: [
-                ("sre", group("1")),
-                ("dev", group("2")),
-                ("none", Resolved::None),
-                ("two", Resolved::Several),
-            ]
-            .map(|(name, resolved)| (name.to_owned(), resolved))
-            .into(),
-            generation: 0,
-        };
+        let known = known(&[
+            ("sre", group("1")),
+            ("dev", group("2")),
+            ("none", Resolved::None),
+            ("two", Resolved::Several),
+        ]);
         let told = |id: &str, names: Option<&[&str]>, is_gone| {
             let changes = Changes::default();
             let group_names = names.map(|names| names.iter().map(|name| (*name).to_owned()).collect());

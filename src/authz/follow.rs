@@ -1,13 +1,14 @@
 //! What follows the policy store and the directory: group names are bound again where they may mean something else, and
 //! what is held of the directory is given up where it changed.
 
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
 use tokio::runtime::Handle;
 
 use super::changes::Names;
+use super::lag::Given;
 use super::{Authorizer, effect_name, enforcement_name, names};
 use crate::directory::Change;
 use crate::eval::Bound;
@@ -16,6 +17,10 @@ use crate::policy::ast::{Effect, Enforcement};
 
 /// How often all names are resolved again where a change feed tells of what happens to groups.
 const REFRESH_FOLLOWED: Duration = Duration::from_secs(600);
+/// The least time from one resolution of names to the next because of changes.
+const LEAST_PAUSE: Duration = Duration::from_millis(100);
+/// Of how many changed groups it is looked at once where they stand. With more, they count as whatever is the worst.
+const MAX_ASKING: usize = 16;
 
 /// Begins to follow. Everything that is begun ends with the service.
 pub(super) fn begin(authorizer: &Arc<Authorizer>, handle: &Handle) {
@@ -37,6 +42,7 @@ async fn names(authorizer: Weak<Authorizer>) {
     let mut again = Names::All;
     loop {
         let Some(strong) = authorizer.upgrade() else { return };
+        let begun = Instant::now();
         let is_complete = strong.bind(&again).await;
         let changes = Arc::clone(&strong.changes);
         let pause = match (is_complete, strong.is_followed()) {
@@ -47,7 +53,7 @@ async fn names(authorizer: Weak<Authorizer>) {
         drop(strong);
         tokio::select! {
             changed = sets.changed() => if changed.is_err() { return },
-            () = changes.names_changed.notified() => {}
+            () = changes.names_changed.notified() => tokio::time::sleep_until((begun + LEAST_PAUSE).into()).await,
             () = tokio::time::sleep(pause) => again = Names::All,
         }
         // What could not be asked for is asked for once more, whatever woke us.
@@ -65,18 +71,16 @@ async fn later(authorizer: Weak<Authorizer>) {
         return;
     };
     loop {
-        let due = changes.next_due();
+        let due = [changes.storms.next_due(), changes.lag.next_due()].into_iter().flatten().min();
         tokio::select! {
-            () = changes.something_later.notified() => {}
+            () = changes.storms.something_later.notified() => {}
+            () = changes.lag.something_later.notified() => {}
             () = tokio::time::sleep_until(due.unwrap_or_else(Instant::now).into()), if due.is_some() => {}
             // To notice that the service is gone.
             () = tokio::time::sleep(names::REFRESH) => {}
         }
         let Some(authorizer) = authorizer.upgrade() else { return };
-        let Some(people) = &authorizer.people else { return };
-        let (storms, lagging) = changes.due(people.directory.strayed(), Instant::now());
-        authorizer.give_up("storm", people.cache.invalidate(storms));
-        authorizer.give_up("lag", people.cache.invalidate(lagging));
+        authorizer.give_up_what_is_due(Instant::now());
     }
 }
 
@@ -84,18 +88,19 @@ impl Authorizer {
     /// Acts on a change in the directory; `handle` is where what takes time is done.
     pub fn take(self: &Arc<Self>, change: Change, handle: &Handle) {
         let Some(people) = &self.people else { return };
-        let (cache, directory) = (&people.cache, &people.directory);
+        let cache = &people.cache;
+        let remember = |given: Given<'_>| self.remember(given);
         match change {
             Change::Entry(change) => {
-                self.changes.note_names(&change, &self.names());
-                let now = Instant::now();
-                let triggers = self.changes.admit(change, now);
-                if directory.has_replicas() {
-                    self.changes.remember(&triggers, directory.strayed(), now);
+                if self.changes.note_names(&change, &self.names()) {
+                    remember(Given::Names);
                 }
+                remember(Given::Entries(&change.triggers));
+                let triggers = self.changes.storms.admit(change, Instant::now());
                 self.give_up("entry", cache.invalidate(triggers));
             }
             Change::Members { group, members } => {
+                remember(Given::Joining(&members, &group));
                 self.give_up("member", cache.invalidate_joining(members, &group));
             }
             Change::MembersUnknown { group, dn } => {
@@ -104,6 +109,8 @@ impl Authorizer {
             }
             Change::Anything => {
                 self.changes.note_all_names();
+                remember(Given::Names);
+                remember(Given::All);
                 self.give_up("anything", cache.invalidate_all());
             }
             Change::Confirmed { since, until } => cache.confirm(since, until),
@@ -118,22 +125,55 @@ impl Authorizer {
     /// given up; otherwise everything is refreshed when it is next used.
     async fn joined_by_somebody(&self, group: EntityId, dn: Option<Dn>) {
         let Some(people) = &self.people else { return };
-        let bound = self.bound.load_full();
+        let asking = Asking::new(&self.asking);
         let is_harmless = match dn {
-            _ if !bound.restricts_any() => true,
-            None => false,
-            Some(dn) => {
+            _ if !self.bound.load().restricts_any() => true,
+            Some(dn) if asking.before < MAX_ASKING => {
                 let above = people.directory.groups_above(&group, &dn, Instant::now() + people.timeout).await;
                 let itself = Group { id: group, sid: None, dn: Some(dn), name: Box::default() };
-                let is_free = |group: &Group| !bound.restricts(group);
+                // After it was asked for: a policy set that is newer than this finds facts that are due for a refresh.
+                let bound = self.bound.load();
+                let is_free = |group: &Group| !bound.may_restrict(group);
                 is_free(&itself)
                     && matches!(above, Ok(Some(above)) if above.iter().all(|group| is_free(group)))
             }
+            _ => false,
         };
         if is_harmless {
             people.cache.interrupt();
         } else {
+            self.remember(Given::All);
             self.give_up("group", people.cache.invalidate_all());
+        }
+    }
+
+    /// Gives up what waited until now.
+    pub(super) fn give_up_what_is_due(&self, now: Instant) {
+        let Some(people) = &self.people else { return };
+        let storms = self.changes.storms.due(now);
+        let storms = match storms.all {
+            true => people.cache.invalidate_all(),
+            false => people.cache.invalidate(storms.triggers),
+        };
+        self.give_up("storm", storms);
+        let lagging = self.changes.lag.due(people.directory.strayed(), now);
+        if lagging.names {
+            self.changes.note_all_names();
+        }
+        let joining = lagging.joining.into_iter();
+        let joined =
+            joining.map(|(group, members)| people.cache.invalidate_joining(members, &group)).sum::<u64>();
+        let entries = match lagging.all {
+            true => people.cache.invalidate_all(),
+            false => people.cache.invalidate(lagging.entries),
+        };
+        self.give_up("lag", joined.saturating_add(entries));
+    }
+
+    /// Remembers what is given up, in case that it is read again from a server that lags behind.
+    fn remember(&self, given: Given<'_>) {
+        if let Some(people) = &self.people {
+            self.changes.lag.remember(given, people.directory.strayed(), Instant::now());
         }
     }
 
@@ -159,6 +199,7 @@ impl Authorizer {
     /// and puts it in force. Returns whether all were answered.
     async fn bind(&self, again: &Names) -> bool {
         let set = self.store.current();
+        self.changes.begin_names();
         let known = self.names().clone();
         let (names, complete) = match &self.people {
             Some(people) => names::resolve(&people.directory, &set, &known, again).await,
@@ -168,8 +209,14 @@ impl Authorizer {
         if is_new || names.generation != known.generation {
             let epoch = self.epoch.fetch_add(1, Ordering::Relaxed);
             self.bound.store(Arc::new(Bound::new(set, &names, epoch)));
-            *self.names() = names;
+            let mut known = self.names();
+            *known = names;
+            // While nobody compares changes with what was known before.
+            self.changes.end_names(&known);
+            drop(known);
             self.record_set();
+        } else {
+            self.changes.end_names(&self.names());
         }
         self.names_known.store(true, Ordering::Release);
         complete
@@ -191,5 +238,24 @@ impl Authorizer {
                     .set(i64::try_from(count).unwrap_or(i64::MAX));
             }
         }
+    }
+}
+
+/// One of the groups that are being looked at.
+struct Asking<'a> {
+    count: &'a AtomicUsize,
+    /// How many there were.
+    before: usize,
+}
+
+impl<'a> Asking<'a> {
+    fn new(count: &'a AtomicUsize) -> Self {
+        Self { count, before: count.fetch_add(1, Ordering::Relaxed) }
+    }
+}
+
+impl Drop for Asking<'_> {
+    fn drop(&mut self) {
+        self.count.fetch_sub(1, Ordering::Relaxed);
     }
 }

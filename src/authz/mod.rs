@@ -5,10 +5,14 @@ mod checks;
 mod explanation;
 mod follow;
 mod held;
+mod lag;
 mod names;
 mod preparations;
+mod storms;
+#[cfg(test)]
+mod tests;
 
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
@@ -110,6 +114,8 @@ pub struct Authorizer {
     /// The names that `bound` was bound by.
     names: Mutex<GroupNames>,
     changes: Arc<Changes>,
+    /// How many changed groups are being looked at whose members are not known.
+    asking: AtomicUsize,
     preparations: Preparations,
     epoch: AtomicU64,
     names_known: AtomicBool,
@@ -142,6 +148,7 @@ impl Authorizer {
             clock,
             names: Mutex::default(),
             changes: Arc::default(),
+            asking: AtomicUsize::new(0),
             preparations: Preparations::default(),
             epoch: AtomicU64::new(1),
             draining: AtomicBool::new(false),

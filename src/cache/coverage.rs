@@ -13,7 +13,7 @@ pub(super) struct Coverage {
     spans: SmallVec<[Span; MAX_SPANS]>,
     /// Whether the latest span may still grow.
     is_open: bool,
-    /// When it was interrupted last. A span that begins before is one that tells of everything only since.
+    /// When the feed may have missed something last.
     interrupted: Option<Instant>,
 }
 
@@ -41,6 +41,7 @@ impl Coverage {
                 if self.spans.len() == MAX_SPANS {
                     self.spans.remove(0);
                 }
+                // The feed may go on for longer than since something was missed.
                 let since = self.interrupted.map_or(since, |interrupted| interrupted.max(since));
                 self.spans.push(Span { since, until: until.max(since) });
                 self.is_open = true;
@@ -51,7 +52,12 @@ impl Coverage {
     /// The feed may have missed something until now.
     pub(super) fn interrupt(&mut self, now: Instant) {
         self.is_open = false;
-        self.interrupted = Some(now);
+        self.interrupted = self.interrupted.max(Some(now));
+    }
+
+    /// Whether something that concerns facts that were read at this instant may have been missed.
+    pub(super) fn missed_since(&self, read: Instant) -> bool {
+        self.interrupted.is_some_and(|interrupted| read <= interrupted)
     }
 
     /// What facts that were read at this instant have of it.
@@ -99,14 +105,16 @@ mod tests {
     }
 
     #[test]
-    fn a_feed_that_goes_on_confirms_nothing_of_what_was_read_before_an_interruption() {
+    fn a_feed_that_goes_on_covers_nothing_from_before_something_was_missed() {
         let start = Instant::now();
         let at = |seconds| start + Duration::from_secs(seconds);
         let mut coverage = Coverage::default();
-        coverage.confirm(at(0), at(10));
-        coverage.interrupt(at(11));
-        coverage.confirm(at(0), at(20));
-        assert_eq!(coverage.of(at(5)), Some(Covered { until: at(10), is_gapless: false }));
-        assert_eq!(coverage.of(at(12)), Some(Covered { until: at(20), is_gapless: true }));
+        coverage.confirm(at(10), at(20));
+        coverage.interrupt(at(22));
+        coverage.confirm(at(10), at(23));
+        assert_eq!(coverage.of(at(15)), Some(Covered { until: at(20), is_gapless: false }));
+        assert_eq!(coverage.of(at(21)), None);
+        assert_eq!(coverage.of(at(22)), Some(Covered { until: at(23), is_gapless: true }));
+        assert_eq!([15, 21, 23].map(|seconds| coverage.missed_since(at(seconds))), [true, true, false]);
     }
 }

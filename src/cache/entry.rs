@@ -64,8 +64,8 @@ impl<P> Entry<P> {
     /// Its state, but for marks that concern all entries.
     ///
     /// Facts that a change feed follows count as read again for as long as the feed tells of everything; they are as old as
-    /// its last word where it stopped. Facts that may miss groups, and those of no one person, live no longer than the
-    /// negative life.
+    /// its last word where it stopped. Where it may have missed something, all are due for a refresh. Facts that may miss
+    /// groups, and those of no one person, live no longer than the negative life.
     pub(super) fn life(&self, now: Instant, settings: &Settings, coverage: &Coverage) -> Life {
         if !self.is_valid() {
             return Life::Invalid;
@@ -76,7 +76,7 @@ impl<P> Entry<P> {
         }
         let covered = if self.facts.followed { coverage.of(self.begun) } else { None };
         let (age, is_due) = match covered {
-            None => (age, false),
+            None => (age, coverage.missed_since(self.begun)),
             Some(covered) => (
                 now.saturating_duration_since(covered.until),
                 !covered.is_gapless || age >= settings.followed_ttl,

@@ -10,14 +10,20 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use smallvec::SmallVec;
+
 use super::Shared;
 use super::entry::Entry;
 use super::index::Index;
-use crate::model::{EntityId, Trigger};
+use crate::model::{EntityId, Facts, Trigger};
 
 /// How many stamps on users and triggers are kept for loads in flight. With more, every load in flight is judged
 /// overtaken, which costs a second load and loses nothing.
 pub(super) const MAX_STAMPS: usize = 65_536;
+
+/// How many groups are told apart that one and the same member joined while loads were in flight. With more, whoever it
+/// concerns is judged overtaken.
+const MAX_JOINING: usize = 4;
 
 type FastMap<K, V> = HashMap<K, V, foldhash::quality::RandomState>;
 
@@ -41,10 +47,45 @@ pub(super) struct Ledger<P> {
     /// How many loads in flight have each stamp.
     loads: BTreeMap<u64, usize>,
     users: FastMap<Box<str>, u64>,
-    triggers: FastMap<Trigger, u64>,
+    triggers: FastMap<Trigger, Stamps>,
     /// Loads with an older stamp than this are overtaken, whatever they touched.
     floor: u64,
     pub(super) index: Index<P>,
+}
+
+/// The last invalidations by one trigger.
+#[derive(Default)]
+struct Stamps {
+    /// Of whomever it concerns.
+    all: u64,
+    /// Of those who are not in this group.
+    joining: SmallVec<[(EntityId, u64); 1]>,
+}
+
+impl Stamps {
+    fn add(&mut self, stamp: u64, unless_in: Option<&EntityId>) {
+        let Some(group) = unless_in else {
+            self.all = stamp;
+            return;
+        };
+        if let Some((_, last)) = self.joining.iter_mut().find(|(known, _)| known == group) {
+            *last = stamp;
+        } else if self.joining.len() < MAX_JOINING {
+            self.joining.push((group.clone(), stamp));
+        } else {
+            self.all = stamp;
+        }
+    }
+
+    /// Whether one that is later than this concerns these facts.
+    fn concern(&self, facts: &Facts, stamp: u64) -> bool {
+        self.all > stamp || self.joining.iter().any(|(group, last)| *last > stamp && !facts.is_in(group))
+    }
+
+    /// Whether none is later than this.
+    fn are_before(&self, stamp: u64) -> bool {
+        self.all <= stamp && self.joining.iter().all(|(_, last)| *last <= stamp)
+    }
 }
 
 impl<P> Ledger<P> {
@@ -65,8 +106,8 @@ impl<P> Ledger<P> {
         }
     }
 
-    /// Stamps triggers and marks the entries that they concern, but for those that are in the group `unless_in`. Returns
-    /// how many were valid until now.
+    /// Stamps triggers and marks the entries that they concern, but for those that are in the group `unless_in`: it is not
+    /// news to them that they are, nor to a load that found it out. Returns how many were valid until now.
     pub(super) fn stamp(
         &mut self,
         triggers: impl IntoIterator<Item = Trigger>,
@@ -75,7 +116,7 @@ impl<P> Ledger<P> {
         let mut marked = 0;
         for trigger in triggers {
             if let Some(stamp) = self.next_stamp() {
-                self.triggers.insert(trigger, stamp);
+                self.triggers.entry(trigger).or_default().add(stamp, unless_in);
             }
             for entry in self.index.find(trigger) {
                 if entry.is_valid() && !unless_in.is_some_and(|group| entry.facts.is_in(group)) {
@@ -98,7 +139,12 @@ impl<P> Ledger<P> {
         let mut triggers = entry.facts.triggers().chain(entry.facts.listed_groups());
         entry.stamp < self.floor
             || after(self.users.get(user))
-            || (!self.triggers.is_empty() && triggers.any(|trigger| after(self.triggers.get(&trigger))))
+            || (!self.triggers.is_empty()
+                && triggers.any(|trigger| {
+                    self.triggers
+                        .get(&trigger)
+                        .is_some_and(|stamps| stamps.concern(&entry.facts, entry.stamp))
+                }))
     }
 
     #[cfg(test)]
@@ -112,7 +158,7 @@ impl<P> Ledger<P> {
         let oldest = *self.loads.keys().next()?;
         if self.users.len().saturating_add(self.triggers.len()) >= MAX_STAMPS {
             self.users.retain(|_, stamp| *stamp > oldest);
-            self.triggers.retain(|_, stamp| *stamp > oldest);
+            self.triggers.retain(|_, stamps| !stamps.are_before(oldest));
             if self.users.len().saturating_add(self.triggers.len()) >= MAX_STAMPS / 2 {
                 self.users.clear();
                 self.triggers.clear();

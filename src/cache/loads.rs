@@ -32,8 +32,8 @@ pub(super) const BACK_OFF: Duration = Duration::from_secs(1);
 /// How many failures are remembered. Forgetting one costs a load.
 const MAX_FAILURES: u64 = 10_000;
 
-/// How often one load reads when the directory changes meanwhile. Whoever is in many groups is concerned by many changes.
-pub(super) const ATTEMPTS: usize = 16;
+/// How often one load reads when the directory changes meanwhile, before whoever waits makes do with what it read.
+pub(super) const ATTEMPTS: usize = 4;
 
 /// What came of a load.
 pub(super) type Outcome<P> = Result<Arc<Entry<P>>, Why>;
@@ -198,12 +198,13 @@ impl<P: Send + Sync + 'static> Loader<P> {
     {
         let handle = self.shared.handle.clone();
         handle.spawn(async move {
-            let outcome = tokio::time::timeout(self.shared.settings.load_timeout, self.run(&load)).await;
-            self.end(outcome.unwrap_or(Err(Why::Late)));
+            let outcome = self.run(&load).await;
+            self.end(outcome);
         });
     }
 
-    /// Waits for its turn, resolves, and publishes.
+    /// Waits for its turn, resolves, and publishes. Where the directory changes each time meanwhile, what was published last
+    /// is invalid, and there is no failure to be waited out.
     async fn run<F, Fut, E>(&self, load: &Arc<F>) -> Outcome<P>
     where
         F: Fn(Option<Arc<Facts>>) -> Fut + Send + Sync + 'static,
@@ -211,16 +212,21 @@ impl<P: Send + Sync + 'static> Loader<P> {
         E: Display + Send + 'static,
     {
         let shared = &self.shared;
-        let _turn = shared.permits.acquire().await.map_err(|_| Why::Aborted)?;
+        let end = tokio::time::Instant::now() + shared.settings.load_timeout;
+        let turn = tokio::time::timeout_at(end, shared.permits.acquire()).await;
+        let _turn = turn.map_err(|_| Why::Late)?.map_err(|_| Why::Aborted)?;
+        let mut late = Why::Late;
         for _ in 0..ATTEMPTS {
             let ticket = Ticket::new(shared);
             let begun = (shared.clock)();
             let held = shared.held(&self.user).map(|entry| Arc::clone(&entry.facts));
-            let facts = load(held).await.map_err(|error| Why::Load(error.to_string().into()))?;
+            let facts = tokio::time::timeout_at(end, load(held)).await.map_err(|_| late)?;
+            let facts = facts.map_err(|error| Why::Load(error.to_string().into()))?;
             let entry = Arc::new(Entry::new(facts, begun, ticket.stamp));
             if shared.publish(&self.user, &entry) {
                 return Ok(entry);
             }
+            late = Why::Changed;
         }
         Err(Why::Changed)
     }

@@ -7,7 +7,8 @@
 //!   that something is denied, never that something is allowed.
 //! - **No revocation is lost.** A load takes a stamp before its first read; an invalidation of the subject, of an entry
 //!   that it touched, or of everything makes every load with an older stamp, and every entry that came of one, invalid: it is
-//!   loaded again and awaited (`ledger`, `index`).
+//!   loaded again and awaited (`ledger`, `index`). Where the directory changes each time while it is read, a caller gets
+//!   what was read since it asked; it is held as invalid, for nobody else.
 //! - **A change feed prolongs life.** Facts that it follows count as read again for as long as it tells of everything
 //!   (`coverage`).
 //! - **A failure is never facts.** Failed loads leave nothing behind but a short pause before the next try.
@@ -54,8 +55,8 @@ const MAX_NEGATIVE_ENTRIES: u64 = 10_000;
 /// LastKnown` and Denies on stale facts stand on.
 const LAST_KNOWN: Duration = Duration::from_secs(24 * 60 * 60);
 
-/// How many loads a `get` awaits before it gives up on a directory that changes faster than it can be read.
-const ROUNDS: usize = 8;
+/// How many loads a `get` awaits on a directory that changes faster than it can be read.
+const ROUNDS: usize = 4;
 
 /// `directory.cache`, and the time that one load may take.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -92,7 +93,7 @@ impl Default for Settings {
 #[must_use]
 #[derive(Debug)]
 pub enum Lookup<P> {
-    /// Facts within their life, or loaded for this look-up.
+    /// Facts within their life, or read from beginning to end since this look-up began.
     Fresh(Arc<Entry<P>>),
     /// Facts that may still establish that a Deny applies, never that it does not, and never an Allow.
     Stale(Arc<Entry<P>>, Why),
@@ -118,7 +119,7 @@ pub enum Why {
     /// A load of this subject failed a moment ago, with this error.
     #[error("{0} (a moment ago)")]
     BackingOff(Arc<str>),
-    /// The directory changed each time while it was read, or since.
+    /// The directory changed since it was read.
     #[error("the directory changed since it was read")]
     Changed,
     /// The facts are past their life, and were not to be loaded.
@@ -297,7 +298,7 @@ impl<P: Send + Sync + 'static> FactsCache<P> {
         E: std::fmt::Display + Send + 'static,
     {
         let shared = &self.shared;
-        let load = Arc::new(load);
+        let (load, asked) = (Arc::new(load), (shared.clock)());
         let mut counter = &shared.counters.miss;
         let mut why = Why::Changed;
         for _ in 0..ROUNDS {
@@ -322,16 +323,27 @@ impl<P: Send + Sync + 'static> FactsCache<P> {
                     counter.inc();
                     return Lookup::Fresh(entry);
                 }
-                Ok(Ok(_)) => Why::Changed,
+                Ok(Ok(_)) => {
+                    why = Why::Changed;
+                    continue;
+                }
                 Ok(Err(failure)) => failure,
                 Err(_) => Why::Late,
             };
-            if why != Why::Changed {
+            if why != Why::Changed || shared.find(user).is_some_and(|(entry, _)| entry.begun >= asked) {
                 break;
             }
         }
         match shared.find(user) {
             Some((entry, Life::Fresh | Life::Soft)) => {
+                counter.inc();
+                Lookup::Fresh(entry)
+            }
+            // However often the directory changes, nobody is locked out: all of it was read after the question came, so
+            // that it is good for this answer, though for no other.
+            Some((entry, Life::Invalid))
+                if entry.begun >= asked && matches!(why, Why::Changed | Why::Late) =>
+            {
                 counter.inc();
                 Lookup::Fresh(entry)
             }

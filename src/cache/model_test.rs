@@ -41,6 +41,7 @@ struct World {
     now: u64,
     spans: Vec<(u64, u64)>,
     open: bool,
+    interrupted: Option<u64>,
 }
 
 #[derive(Debug, PartialEq)]
@@ -62,7 +63,11 @@ impl World {
                 break;
             }
         }
-        (self.now - read, false)
+        (self.now - read, self.has_missed(read))
+    }
+
+    fn has_missed(&self, read: u64) -> bool {
+        self.interrupted.is_some_and(|interrupted| read <= interrupted)
     }
 }
 
@@ -71,7 +76,11 @@ impl Naive {
     fn get(&mut self, world: &World, kind: usize, succeeds: bool) -> (Answer, bool) {
         let read = self.read.filter(|read| world.now - read <= 86_400);
         let (soft, hard) = if kind == STRANGER { (30, 30) } else { (60, 300) };
-        let age = read.map(|read| if kind == FOLLOWED { world.age(read) } else { (world.now - read, false) });
+        let age = read.map(|read| match kind {
+            FOLLOWED => world.age(read),
+            STRANGER => (world.now - read, false),
+            _ => (world.now - read, world.has_missed(read)),
+        });
         if self.valid && age.is_some_and(|(age, due)| age < soft && !due) {
             return (Answer::Fresh, false);
         }
@@ -158,6 +167,7 @@ async fn compare(steps: Vec<Step>) -> Result<(), TestCaseError> {
             Step::Interrupt => {
                 it.cache.interrupt();
                 world.open = false;
+                world.interrupted = Some(world.now);
             }
         }
     }

@@ -251,7 +251,7 @@ impl Connection {
 
     /// Whose it is.
     pub(super) fn id(&self) -> ServerId {
-        self.origin.id()
+        self.origin.id().of_service(self.about.service.as_deref())
     }
 
     pub(super) fn link(&self) -> &Link {
@@ -311,7 +311,7 @@ impl Connection {
 
     /// What this server found, in so many pages.
     pub(super) fn found(&self, entries: Vec<super::entry::Entry>, cut: Option<Cut>, pages: u32) -> Found {
-        Found { entries, cut, server: self.origin.id(), pages }
+        Found { entries, cut, server: self.id(), pages }
     }
 
     /// Shows that the server answers.

@@ -31,7 +31,7 @@ mod logon;
 mod lookup;
 mod paging;
 #[cfg(test)]
-mod persona;
+pub(crate) mod persona;
 mod pool;
 mod ranges;
 mod resolve;
@@ -87,7 +87,7 @@ struct Core {
     pool: Arc<Pool>,
     resolver: Arc<Resolver>,
     feed: Arc<FeedState>,
-    /// How many lookups were not of the server that the change feed follows.
+    /// How many lookups were not of the server that told of changes.
     strayed: AtomicU64,
 }
 
@@ -145,12 +145,18 @@ impl Core {
     ) -> Result<Facts, LookupError> {
         let (watch, read_at) = (self.feed.watch(), Timestamp::now());
         let mut facts = self.resolver.resolve(search, user, known, read_at).await?;
+        self.note_strays(session);
         let servers = session.servers.lock().unwrap_or_else(PoisonError::into_inner);
         facts.followed = watch.covers(&facts, &servers);
-        if watch.strays(&servers) {
+        Ok(facts)
+    }
+
+    /// Counts a lookup where it was answered by another server than the one that told of changes.
+    fn note_strays(&self, session: &Session<'_>) {
+        let servers = session.servers.lock().unwrap_or_else(PoisonError::into_inner);
+        if self.feed.strays(&servers) {
             self.strayed.fetch_add(1, Ordering::Relaxed);
         }
-        Ok(facts)
     }
 }
 
@@ -270,8 +276,12 @@ impl Directory {
     pub async fn resolve_group_name(&self, name: &str, deadline: Instant) -> Result<Resolved, LookupError> {
         let (core, name) = (self.core.clone(), name.to_owned());
         let deadline = self.within(deadline);
-        let resolving =
-            async move { core.resolver.resolve_group_name(&Session::new(&core, deadline), &name).await };
+        let resolving = async move {
+            let session = Session::new(&core, deadline);
+            let resolved = core.resolver.resolve_group_name(&session, &name).await;
+            core.note_strays(&session);
+            resolved
+        };
         self.run(deadline, resolving).await
     }
 
@@ -313,14 +323,8 @@ impl Directory {
         self.core.feed.status()
     }
 
-    /// Whether there are several servers, of which one may not have heard of a change yet.
-    #[must_use]
-    pub fn has_replicas(&self) -> bool {
-        self.core.pool.size() > 1
-    }
-
-    /// How many lookups were answered by another server than the one that the change feed follows, so that they may be of
-    /// before a change that was told.
+    /// How many lookups were answered by another server than the one whose changes were told, so that they may be of before a
+    /// change that was told.
     #[must_use]
     pub fn strayed(&self) -> u64 {
         self.core.strayed.load(Ordering::Relaxed)

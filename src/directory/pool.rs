@@ -261,7 +261,7 @@ impl Pool {
             servers.iter().filter(|server| server.breaker().is_closed()).cloned().collect();
         let pinned = self.pinned.load();
         order.sort_by_key(|server| {
-            let is_pinned = pinned.as_deref().is_some_and(|pinned| *pinned == server.origin.id());
+            let is_pinned = pinned.as_deref().is_some_and(|pinned| pinned.is_at(&server.origin.id()));
             (!is_pinned, server.breaker().prefers_others(now))
         });
         if order.is_empty() {
@@ -327,11 +327,6 @@ impl Pool {
 
     fn order_without_last_resort(&self) -> Vec<Arc<ServerPool>> {
         if self.is_up() { self.order().unwrap_or_default() } else { Vec::new() }
-    }
-
-    /// How many servers there are.
-    pub(super) fn size(&self) -> usize {
-        self.servers.load().len()
     }
 
     /// Ends all connections; what is under way on them is answered first.

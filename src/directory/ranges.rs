@@ -16,11 +16,23 @@ const MAX_RANGES: usize = 200;
 /// # Errors
 /// Those of the searches; and where the ranges do not come to an end.
 pub(super) async fn search(directory: &impl Search, query: Query) -> Result<Found, LookupError> {
+    search_up_to(directory, query, u64::MAX).await
+}
+
+/// The same, but for attributes with more values than this.
+///
+/// # Errors
+/// As [`search`]; and where an attribute has more values, of which no more are read than is needed to know.
+pub(super) async fn search_up_to(
+    directory: &impl Search,
+    query: Query,
+    max_values: u64,
+) -> Result<Found, LookupError> {
     let controls = query.controls.clone();
     let mut found = directory.search(query).await?;
     let mut left = MAX_RANGES;
     for entry in &mut found.entries {
-        complete(directory, entry, &controls, &mut left).await?;
+        complete(directory, entry, &controls, max_values, &mut left).await?;
     }
     Ok(found)
 }
@@ -29,9 +41,13 @@ async fn complete(
     directory: &impl Search,
     entry: &mut Entry,
     controls: &[ldap3::controls::RawControl],
+    max_values: u64,
     left: &mut usize,
 ) -> Result<(), LookupError> {
     while let Some(range) = entry.open_range() {
+        if range.next > max_values {
+            return Err(LookupError::Protocol("an attribute with too many values"));
+        }
         *left = left.checked_sub(1).ok_or(LookupError::Protocol("too many ranges of values"))?;
         let query = Query {
             attributes: vec![format!("{};range={}-*", range.name, range.next)],

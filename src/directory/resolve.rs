@@ -3,11 +3,12 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use futures_util::future::join;
 use jiff::Timestamp;
 use ldap3::Scope;
 use tokio::sync::OnceCell;
 
-use super::about::{About, unfit};
+use super::about::About;
 use super::account::{ACCOUNT_ATTRIBUTES, complete_state, state};
 use super::active_directory::{
     self, KnownGroups, PERSON_ATTRIBUTES, SECURITY_GROUPS, TOKEN_GROUPS, Token, primary_group_filter,
@@ -77,7 +78,8 @@ enum Finding<'a> {
 enum Candidate {
     None,
     One(Box<Entry>),
-    Several,
+    /// Some of them.
+    Several(Vec<EntityId>),
 }
 
 const USUAL_GROUP_NAME: &str = "cn";
@@ -127,6 +129,17 @@ impl Resolver {
             _ => None,
         });
         let (entry, token) = match (strategy, finding, hint) {
+            (Strategy::TokenGroups, Finding::Logon(LogonName::Principal { .. }, _), Some((id, dn))) => {
+                // Nothing keeps a second account from having this name: it is looked for at the same time.
+                let at = self.at(directory, finding, user, id, dn);
+                let (at, found) = join(at, self.find(directory, &about, finding, user)).await;
+                match (found?, at) {
+                    (Candidate::One(found), Ok(Some((entry, token)))) if found.id()? == entry.id()? => {
+                        (Candidate::One(Box::new(entry)), Some(token))
+                    }
+                    (found, _) => (found, None),
+                }
+            }
             (Strategy::TokenGroups, Finding::Logon(..), Some((id, dn))) => {
                 match self.at(directory, finding, user, id, dn).await? {
                     Some((entry, token)) => (Candidate::One(Box::new(entry)), Some(token)),
@@ -138,7 +151,11 @@ impl Resolver {
         let entry = match entry {
             Candidate::One(entry) => *entry,
             Candidate::None => return Ok(without_entry(Person::NotFound, names, read_at)),
-            Candidate::Several => return Ok(without_entry(Person::Ambiguous, names, read_at)),
+            Candidate::Several(ids) => {
+                // Where one of them goes, the others may be one.
+                names.extend(ids.iter().map(Trigger::entity));
+                return Ok(without_entry(Person::Ambiguous, names, read_at));
+            }
         };
         let member = self.member(&entry, finding, user)?;
         let groups = if strategy == Strategy::TokenGroups {
@@ -223,6 +240,12 @@ impl Resolver {
         dn: &Dn,
     ) -> Result<Groups, LookupError> {
         let about = directory.about().await?;
+        let mut settings = self.groups.clone();
+        if let (Strategy::TokenGroups, Some(domain)) = (self.strategy(&about), &about.default_naming_context)
+        {
+            // People are in groups wherever these stand.
+            domain.clone_into(&mut settings.base);
+        }
         let member = Member {
             id: group.clone(),
             dn: dn.clone(),
@@ -231,7 +254,7 @@ impl Resolver {
             primary_group: None,
             member_of: None,
         };
-        Groups::of(directory, &self.lookup(&about), &member).await
+        Groups::of(directory, &Lookup { settings: &settings, ..self.lookup(&about) }, &member).await
     }
 
     /// Shows that the directory gives what the strategy relies on.
@@ -242,7 +265,7 @@ impl Resolver {
         let about = directory.about().await?;
         match self.strategy(&about) {
             Strategy::TokenGroups => active_directory::probe(directory, &self.base).await,
-            Strategy::MemberOf => self.prove_member_of(directory).await,
+            Strategy::MemberOf => self.prove_member_of(directory, about.is_active_directory()).await,
             Strategy::Auto | Strategy::Search => Ok(()),
         }
     }
@@ -343,7 +366,8 @@ impl Resolver {
             for entry in &found.entries {
                 directory.remark(|| self.considered(entry, finding, Verdict::OneOfSeveral));
             }
-            return Ok(Candidate::Several);
+            let ids = found.entries.iter().filter_map(|entry| entry.id().ok());
+            return Ok(Candidate::Several(ids.collect()));
         }
         if let Some(cut) = found.cut {
             return Err(refused(cut));
@@ -358,7 +382,7 @@ impl Resolver {
     }
 
     /// The entry that a user had, with its groups, in one search: where it still is that user's and stands where it stood.
-    /// An account name is unique in its domain, so there can be no other. `None`: it has to be looked for.
+    /// An account name is unique in its domain, so that of such a name there can be no other. `None`: it has to be looked for.
     async fn at(
         &self,
         directory: &impl Search,
@@ -466,51 +490,14 @@ impl Resolver {
     ) -> Result<Groups, LookupError> {
         let lookup = self.lookup(about);
         if strategy == Strategy::MemberOf {
-            self.has_member_of.get_or_try_init(|| self.prove_member_of(directory)).await?;
+            let by_one = about.is_active_directory();
+            self.has_member_of.get_or_try_init(|| self.prove_member_of(directory, by_one)).await?;
         }
         if lookup.flavour == Flavour::ActiveDirectory && member.primary_group.is_none() {
             tracing::warn!(dn = %entry.dn, "the primary group of an account cannot be read");
             return Err(LookupError::Protocol("primaryGroupID or objectSid cannot be read"));
         }
         Groups::of(directory, &lookup, member).await
-    }
-
-    /// Shows by a group that has members that these name it: a server that does not maintain `memberOf` answers as if nobody
-    /// were in any group.
-    async fn prove_member_of(&self, directory: &impl Search) -> Result<(), LookupError> {
-        let query = Query {
-            filter: "(|(member=*)(uniqueMember=*))".to_owned(),
-            attributes: MEMBER_ATTRIBUTES.map(str::to_owned).to_vec(),
-            limit: GROUPS_TO_PROVE_BY,
-            step: Step::Proof,
-            ..Query::new(self.groups.base.clone(), Scope::Subtree)
-        };
-        let found = directory.search(query).await?;
-        for group in &found.entries {
-            for attribute in ["member", "uniquemember"] {
-                // A range of the members is enough here.
-                let Some(member) = group.any_text(attribute) else { continue };
-                let query = Query {
-                    attributes: vec!["memberOf".to_owned()],
-                    limit: 1,
-                    step: Step::Proof,
-                    ..Query::new(member.to_owned(), Scope::Base)
-                };
-                // Groups may list names that no entry has.
-                let Ok(found) = ranges::search(directory, query).await else { continue };
-                let Some(member) = found.entries.first() else { continue };
-                let names = member.texts("memberof")?;
-                if names.iter().any(|name| Dn::parse(name).is_ok_and(|name| name == group.dn)) {
-                    return Ok(());
-                }
-                let why = format!(
-                    "does not maintain memberOf, which `groupSearch.strategy: memberOf` needs: it is missing on a member of {}",
-                    group.dn
-                );
-                return Err(unfit("the directory server", why));
-            }
-        }
-        Ok(())
     }
 
     /// The configured attributes that the entry has. Values that are no text are said to be unreadable.
@@ -524,9 +511,6 @@ impl Resolver {
         self.shared_attributes.share(read.collect())
     }
 }
-
-/// How many groups are looked at for one whose members can show that `memberOf` is maintained.
-const GROUPS_TO_PROVE_BY: usize = 10;
 
 /// `tokenGroups` of an entry that was just found.
 async fn token_of(directory: &impl Search, dn: &Dn, id: &EntityId) -> Result<Token, LookupError> {
@@ -574,5 +558,6 @@ fn group_kinds() -> String {
     any_of(&kinds)
 }
 
+mod proof;
 #[cfg(test)]
 mod tests;

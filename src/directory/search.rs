@@ -82,9 +82,14 @@ pub enum Cut {
     ByServer(ResultCode),
 }
 
-/// Which server: its URL, as it is in the configuration or as SRV records make it.
+/// Which server: its URL, as it is in the configuration or as SRV records make it; and which of those behind it, where it says
+/// so.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub(super) struct ServerId(Arc<str>);
+pub(super) struct ServerId {
+    label: Arc<str>,
+    /// The `dsServiceName` of Active Directory: one name in the DNS often stands for every domain controller.
+    service: Option<Arc<str>>,
+}
 
 /// What one search operation brought, which is a page where the search is paged.
 #[derive(Debug)]
@@ -126,13 +131,23 @@ pub(super) fn ping() -> Query {
 
 impl ServerId {
     pub(super) fn new(label: Arc<str>) -> Self {
-        Self(label)
+        Self { label, service: None }
+    }
+
+    /// That one of those behind the URL.
+    pub(super) fn of_service(self, service: Option<&str>) -> Self {
+        Self { service: service.map(Arc::from), ..self }
+    }
+
+    /// Whether both have one URL.
+    pub(super) fn is_at(&self, other: &Self) -> bool {
+        self.label == other.label
     }
 }
 
 impl std::fmt::Display for ServerId {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(&self.0)
+        f.write_str(&self.label)
     }
 }
 

@@ -21,6 +21,8 @@ pub struct Bound {
     /// For each group reference, whether whoever joins the group may lose something: a Deny names it, or an exception of an
     /// Allow.
     restricting: Box<[bool]>,
+    /// Whether one of these resolves to no one group.
+    restricts_unresolved: bool,
     unresolved_slots: Vec<u32>,
 }
 
@@ -100,7 +102,10 @@ impl Bound {
             }
         }
         let restricting = restricting(&set);
-        Self { set, epoch, by_entity, by_dn, unresolved: unresolved.into(), restricting, unresolved_slots }
+        let restricts_unresolved =
+            restricting.iter().zip(&unresolved).any(|(restricts, open)| *restricts && *open);
+        let unresolved = unresolved.into();
+        Self { set, epoch, by_entity, by_dn, unresolved, restricting, restricts_unresolved, unresolved_slots }
     }
 
     /// Whether some policy takes something away from whoever joins a group.
@@ -109,10 +114,12 @@ impl Bound {
         self.restricting.contains(&true)
     }
 
-    /// Whether some policy takes something away from whoever joins this group.
+    /// Whether some policy takes something away from whoever joins this group, or may: one that names a group of which it is
+    /// not known which it is.
     #[must_use]
-    pub fn restricts(&self, group: &Group) -> bool {
-        self.refs(group).any(|id| self.restricting.get(id.0 as usize).copied().unwrap_or(true))
+    pub fn may_restrict(&self, group: &Group) -> bool {
+        self.restricts_unresolved
+            || self.refs(group).any(|id| self.restricting.get(id.0 as usize).copied().unwrap_or(true))
     }
 
     /// The references that stand for a group.

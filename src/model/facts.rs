@@ -255,7 +255,8 @@ impl Facts {
         person.into_iter().chain(groups).chain(self.names.iter().copied())
     }
 
-    /// How other groups list the person's groups, as members of theirs.
+    /// How other groups list the person's groups: what tells of a change to these facts where nobody was known to be in the
+    /// groups when it was told.
     pub fn listed_groups(&self) -> impl Iterator<Item = Trigger> + '_ {
         let names = self.groups.iter().filter_map(|membership| membership.group.dn.as_ref());
         names.map(|dn| Trigger::listed(dn.normal()))

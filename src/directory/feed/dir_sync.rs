@@ -18,7 +18,7 @@ use super::change::{Change, EntryChange};
 use super::members::triggers;
 use super::polling::{Source, last_usn, sees_deleted};
 use super::scope::{Kind, gone, names_of_group, names_of_person};
-use crate::model::{Dn, EntityId, Trigger};
+use crate::model::{EntityId, Trigger};
 
 /// The DirSync control.
 pub(super) const DIR_SYNC: &str = "1.2.840.113556.1.4.841";
@@ -70,7 +70,8 @@ pub(super) struct DirSync {
 
 /// One answer.
 struct Answer {
-    entries: Vec<Entry>,
+    /// With their names as they were sent.
+    entries: Vec<(String, Entry)>,
     cookie: Vec<u8>,
     has_more: bool,
 }
@@ -103,7 +104,7 @@ impl DirSync {
         let mut entries = Vec::new();
         loop {
             match stream.next().await?.ok_or(LookupError::Lost)? {
-                Streamed::Entry { entry, .. } => entries.push(entry?),
+                Streamed::Entry { name, entry, .. } => entries.push((name, entry?)),
                 Streamed::Intermediate { .. } => {}
                 Streamed::End { code: ResultCode(0), controls } => {
                     let (cookie, has_more) = cookie(&controls)?;
@@ -168,8 +169,8 @@ impl Source for DirSync {
                     return Err(error);
                 }
             };
-            for entry in &answer.entries {
-                tell(run, entry).await?;
+            for (name, entry) in &answer.entries {
+                tell(run, name, entry).await?;
             }
             self.cookie = answer.cookie;
             if !answer.has_more {
@@ -181,10 +182,10 @@ impl Source for DirSync {
 }
 
 /// Tells of one object's changes.
-async fn tell(run: &mut Run, entry: &Entry) -> Result<(), LookupError> {
-    let id = entry.id()?;
+async fn tell(run: &mut Run, name: &str, entry: &Entry) -> Result<(), LookupError> {
+    let (id, sid) = (entry.id()?, Named::read(name).sid);
     if entry.first("isdeleted").ok().flatten() == Some("TRUE") || entry.dn.is_remnant() {
-        run.entry(gone(id), None);
+        run.entry(gone(id), sid, None);
         return Ok(());
     }
     let mut concerned = Vec::new();
@@ -208,41 +209,54 @@ async fn tell(run: &mut Run, entry: &Entry) -> Result<(), LookupError> {
     let mut group_names = entry.mentions(group_name).then(|| names_of_group(entry, &run.wording, group_name));
     let is_new = entry.mentions("objectclass");
     let (is_moved, is_other_type) = (entry.mentions("name"), entry.mentions("grouptype"));
+    // A group that did not count and does now; of one that is new, all members are told.
+    let mut is_joined = is_other_type && !is_new;
     if (is_moved || is_other_type) && !is_new {
         // Only that is told: its other names may count now, or no more.
         match whole(run, &id).await? {
             Some(whole) if Kind::of(&whole) != Kind::Container => {
                 triggers.extend(names_of_person(&whole, &run.wording));
                 group_names = Some(names_of_group(&whole, &run.wording, &run.wording.group_name));
+                // It may have been moved to where groups are looked for.
+                is_joined |= Kind::of(&whole).may_be_group();
             }
             // With it whatever stands below it was renamed.
             _ => run.tell(Change::Anything),
         }
     }
-    // Whoever is in a group that counts from now on.
-    let has_unknown_members = has_whole_list || (is_other_type && !is_new);
     let change = EntryChange { id, triggers, group_names, is_gone: false };
-    run.entry(change, has_unknown_members.then_some(entry.dn.as_str()));
+    run.entry(change, sid, (has_whole_list || is_joined).then_some(entry.dn.as_str()));
     Ok(())
 }
 
-/// By what a member is recognised: `<GUID=...>;<SID=...>;CN=...`, or its name alone.
+/// By what a member is recognised.
 fn member(value: &str, run: &Run) -> Vec<Trigger> {
-    let mut found = Vec::new();
-    let mut rest = value;
-    while let Some((part, after)) = rest.strip_prefix('<').and_then(|rest| rest.split_once(">;")) {
-        if let Some(guid) = part.strip_prefix("GUID=") {
-            found.push(Trigger::entity(&EntityId::new(guid)));
+    let Named { guid, sid, dn } = Named::read(value);
+    let ids = [guid, sid].into_iter().flatten().map(|id| Trigger::entity(&id));
+    ids.chain(triggers(dn, run.feed.resolver.table())).collect()
+}
+
+/// A name with identities before it: `<GUID=...>;<SID=...>;CN=...`.
+#[derive(Debug, PartialEq, Eq)]
+struct Named<'a> {
+    guid: Option<EntityId>,
+    sid: Option<EntityId>,
+    dn: &'a str,
+}
+
+impl<'a> Named<'a> {
+    fn read(name: &'a str) -> Self {
+        let mut named = Self { guid: None, sid: None, dn: name };
+        while let Some((part, after)) = named.dn.strip_prefix('<').and_then(|rest| rest.split_once(">;")) {
+            match part.split_once('=') {
+                Some(("GUID", guid)) => named.guid = Some(EntityId::new(guid)),
+                Some(("SID", sid)) => named.sid = Some(EntityId::new(sid)),
+                _ => {}
+            }
+            named.dn = after;
         }
-        rest = after;
+        named
     }
-    if found.is_empty() {
-        let listed = Dn::parse(rest).ok().map(|dn| Trigger::listed(dn.normal()));
-        let group = listed.and_then(|listed| run.feed.resolver.table().listed(listed));
-        found.extend(group.map(|group| Trigger::entity(&group.id)));
-    }
-    found.extend(triggers(rest));
-    found
 }
 
 /// An object of which only what changed was told; `None` where it may not be read, or is gone by now.
@@ -304,6 +318,25 @@ mod tests {
             assert!(cookie(&[control(bad)]).is_err(), "{bad:?}");
         }
         assert!(cookie(&[]).is_err());
+    }
+
+    #[test]
+    fn a_name_comes_with_the_identities_of_what_it_names() {
+        let named = |guid: Option<&str>, sid: Option<&str>, dn| Named {
+            guid: guid.map(EntityId::new),
+            sid: sid.map(EntityId::new),
+            dn,
+        };
+        for (name, expected) in [
+            ("<GUID=A-1>;<SID=S-1-5>;CN=x,DC=y", named(Some("a-1"), Some("s-1-5"), "CN=x,DC=y")),
+            ("<GUID=a-1>;CN=x", named(Some("a-1"), None, "CN=x")),
+            ("<OTHER=1>;<SID=s-1>;CN=x", named(None, Some("s-1"), "CN=x")),
+            ("CN=x\\<y>;z", named(None, None, "CN=x\\<y>;z")),
+            ("<GUID=a", named(None, None, "<GUID=a")),
+            ("", named(None, None, "")),
+        ] {
+            assert_eq!(Named::read(name), expected, "{name}");
+        }
     }
 
     proptest! {

@@ -5,8 +5,9 @@ use ldap3::controls::RawControl;
 use super::super::ber::Elements;
 use super::super::entry::Entry;
 use super::super::resolve::Wording;
+use super::super::table::GroupTable;
 use super::scope::{Kind, names_of_group, names_of_person};
-use super::sync::{Info, State, cookie_of, csns, done_cookie};
+use super::sync::{Done, Info, State, cookie_of, csns};
 use super::{dir_sync, members, sync};
 use crate::model::Dn;
 
@@ -18,12 +19,13 @@ pub(in super::super) fn read_entry(entry: &Entry) {
         groups: Dn::default(),
         only_security_groups: true,
     };
+    let table = GroupTable::default();
     let _ = (Kind::of(entry), names_of_person(entry, &wording).count());
     let _ = names_of_group(entry, &wording, "cn");
     for name in ["member", "uniquemember", "memberuid"] {
         let values = entry.parts(name).flat_map(|(_, values)| values);
         for value in values.filter_map(|value| std::str::from_utf8(value).ok()) {
-            assert!(matches!(members::triggers(value).count(), 1 | 2));
+            assert!(matches!(members::triggers(value, &table).count(), 1 | 2));
         }
     }
 }
@@ -32,7 +34,8 @@ pub(in super::super) fn read_entry(entry: &Entry) {
 pub(in super::super) fn read_value(value: &[u8]) {
     let control =
         |ctype: &str| [RawControl { ctype: ctype.to_owned(), crit: false, val: Some(value.to_vec()) }];
-    let (state, cookie) = (State::read(&control(sync::SYNC_STATE)), done_cookie(&control(sync::SYNC_DONE)));
+    let state = State::read(&control(sync::SYNC_STATE));
+    let cookie = Done::read(&control(sync::SYNC_DONE)).and_then(|done| done.cookie);
     if let Ok(state) = &state {
         assert!(state.is_some(), "a control that is there is not overlooked");
         assert!(is_one_element(value), "a part of a state is not read");

@@ -25,7 +25,7 @@ use super::pool::Pool;
 use super::resolve::{Resolver, Search, Wording};
 use super::search::{Found, Query, ServerId};
 use super::settings::{ChangeFeed, word};
-use crate::model::{Dn, Facts, Person};
+use crate::model::{Dn, EntityId, Facts, Person, Trigger};
 use crate::telemetry::DirectoryMetrics;
 pub use change::{Change, ChangeHandler, EntryChange};
 use dir_sync::DirSync;
@@ -81,6 +81,8 @@ pub(super) struct FeedSettings {
 pub(super) struct FeedState {
     /// Set while the feed is up.
     following: ArcSwapOption<Following>,
+    /// The server that changes were told of last, also while the feed is down.
+    teller: ArcSwapOption<ServerId>,
     shown: Mutex<FeedStatus>,
 }
 
@@ -274,9 +276,14 @@ impl Run {
         self.feed.tell(change);
     }
 
-    /// Tells of a changed entry, and asks for its members where it may be a group.
-    fn entry(&mut self, change: EntryChange, group: Option<&str>) {
+    /// Tells of a changed entry, and asks for its members where it may be a group. `sid` is its security identifier, where
+    /// that is known: somebody may be known to be in a group of which nothing else could be read.
+    fn entry(&mut self, mut change: EntryChange, sid: Option<EntityId>, group: Option<&str>) {
         let id = change.id.clone();
+        if let Some(sid) = sid {
+            self.feed.resolver.forget(Some(&sid));
+            change.triggers.push(Trigger::entity(&sid));
+        }
         self.tell(Change::Entry(change));
         if let Some(dn) = group {
             self.members.read(id, dn);
@@ -299,6 +306,7 @@ impl Run {
                 trouble: String::new(),
             };
         });
+        self.feed.state.teller.store(Some(Arc::new(server.clone())));
         let following =
             Following { since: Instant::now(), server, base: self.scope.base.clone(), is_complete };
         self.feed.state.following.store(Some(Arc::new(following)));
@@ -320,6 +328,12 @@ impl FeedState {
 
     fn show(&self, change: impl FnOnce(&mut FeedStatus)) {
         change(&mut self.shown.lock().unwrap_or_else(PoisonError::into_inner));
+    }
+
+    /// Whether something was answered by another server than the one that told of changes last: it may not have heard of them.
+    pub(super) fn strays(&self, servers: &[ServerId]) -> bool {
+        let teller = self.teller.load();
+        teller.as_deref().is_some_and(|teller| servers.iter().any(|server| server != teller))
     }
 
     /// What is followed now; to be asked for before the first search of what may be followed.
@@ -347,14 +361,6 @@ impl Watch<'_> {
             && servers.iter().all(|server| *server == now.server)
             && is_below(person)
             && facts.groups.iter().all(|membership| membership.group.dn.as_ref().is_some_and(is_below))
-    }
-}
-
-impl Watch<'_> {
-    /// Whether something was answered by another server than the one that is followed.
-    pub(super) fn strays(&self, servers: &[ServerId]) -> bool {
-        let following = self.state.following.load();
-        following.as_ref().is_some_and(|following| servers.iter().any(|server| *server != following.server))
     }
 }
 

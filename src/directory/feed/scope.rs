@@ -60,7 +60,7 @@ impl Scope {
             .filter(|context| Dn::parse(context).is_ok_and(|context| base.is_within(&context)))
             .max_by_key(|context| context.len());
         match context {
-            // There whatever is in the domain is told of, and groups stand outside of any base: those of BUILTIN.
+            // Of a domain everything is told, and people are in groups that stand outside of any base, such as those of BUILTIN.
             Some(context) if about.is_active_directory() => {
                 Ok(Self { base: read(context)?, context: context.clone() })
             }

@@ -59,9 +59,24 @@ pub(super) enum Info {
     },
 }
 
-/// The control that asks to be told of every change from now on (mode `refreshAndPersist`), beginning after this cookie.
-pub(super) fn request(cookie: &[u8]) -> RawControl {
-    let value = ber::sequence(vec![ber::enumerated(3), ber::octets(cookie), ber::boolean(false)]);
+/// For how long changes are to be told (`syncRequestValue.mode`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Mode {
+    RefreshOnly = 1,
+    RefreshAndPersist = 3,
+}
+
+/// How a synchronization that does not go on ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Done {
+    pub(super) cookie: Option<Vec<u8>>,
+    /// Whether what was not named has not changed, rather than being gone.
+    pub(super) names_deleted: bool,
+}
+
+/// The control that asks to be told of every change after this cookie.
+pub(super) fn request(mode: Mode, cookie: &[u8]) -> RawControl {
+    let value = ber::sequence(vec![ber::enumerated(mode as i64), ber::octets(cookie), ber::boolean(false)]);
     RawControl { ctype: SYNC_REQUEST.to_owned(), crit: true, val: Some(ber::encoded(value)) }
 }
 
@@ -104,15 +119,15 @@ impl Info {
         let (info, rest) = match tag {
             0x80 => return Ok(Some(Self::NewCookie(content.to_vec()))),
             0xa1 => {
-                let (cookie, done, rest) = refresh(content, true);
+                let (cookie, done, rest) = refresh(Elements::of(content), true);
                 (Self::RefreshDelete { cookie, done }, rest)
             }
             0xa2 => {
-                let (cookie, done, rest) = refresh(content, true);
+                let (cookie, done, rest) = refresh(Elements::of(content), true);
                 (Self::RefreshPresent { cookie, done }, rest)
             }
             0xa3 => {
-                let (cookie, deleted, mut rest) = refresh(content, false);
+                let (cookie, deleted, mut rest) = refresh(Elements::of(content), false);
                 let ids = ids(rest.take_if(ber::SET).ok_or(MALFORMED)?)?;
                 (Self::IdSet { cookie, deleted, ids }, rest)
             }
@@ -122,18 +137,18 @@ impl Info {
     }
 }
 
-/// The cookie of the Sync Done control of a result.
-pub(super) fn done_cookie(controls: &[RawControl]) -> Option<Vec<u8>> {
-    let control = controls.iter().find(|control| control.ctype == SYNC_DONE)?;
-    match ber::whole(control.val.as_deref()?, ber::SEQUENCE)?.next() {
-        Some((ber::OCTET_STRING, cookie)) => Some(cookie.to_vec()),
-        _ => None,
+impl Done {
+    /// Reads the control of a result; `None` where it has none that can be read whole.
+    pub(super) fn read(controls: &[RawControl]) -> Option<Self> {
+        let control = controls.iter().find(|control| control.ctype == SYNC_DONE)?;
+        let parts = ber::whole(control.val.as_deref()?, ber::SEQUENCE)?;
+        let (cookie, names_deleted, rest) = refresh(parts, false);
+        rest.rest().is_empty().then_some(Self { cookie, names_deleted })
     }
 }
 
-/// `[cookie] [boolean]` at the start of a sequence's content, with what follows.
-fn refresh(content: &[u8], default: bool) -> (Option<Vec<u8>>, bool, Elements<'_>) {
-    let mut parts = Elements::of(content);
+/// `[cookie] [boolean]` at the start of a sequence, with what follows.
+fn refresh(mut parts: Elements<'_>, default: bool) -> (Option<Vec<u8>>, bool, Elements<'_>) {
     let cookie = parts.take_if(ber::OCTET_STRING).map(<[u8]>::to_vec);
     let boolean = parts.take_if(ber::BOOLEAN).map(|octets| octets != [0]);
     (cookie, boolean.unwrap_or(default), parts)
@@ -241,6 +256,18 @@ mod tests {
     }
 
     #[test]
+    fn the_end_of_a_refresh_says_whether_it_named_what_was_deleted() {
+        let read = |value: &[u8]| Done::read(&[control(SYNC_DONE, value)]);
+        let done = |cookie: Option<&[u8]>, names_deleted| {
+            Some(Done { cookie: cookie.map(<[u8]>::to_vec), names_deleted })
+        };
+        assert_eq!(read(b"\x30\x06\x04\x01c\x01\x01\xff"), done(Some(b"c"), true));
+        assert_eq!(read(b"\x30\x03\x04\x01c"), done(Some(b"c"), false));
+        assert_eq!(read(b"\x30\x00"), done(None, false));
+        assert_eq!((read(b""), Done::read(&[])), (None, None));
+    }
+
+    #[test]
     fn cookies_of_one_and_of_several_servers_are_understood() {
         let one = "20261126144958.000000Z#000000#000#000000";
         let two = "20261126144959.000000Z#000000#001#000000";
@@ -255,7 +282,7 @@ mod tests {
         fn no_bytes_make_it_panic(bytes in prop::collection::vec(any::<u8>(), 0..64)) {
             let _ = State::read(&[control(SYNC_STATE, &bytes)]);
             let _ = Info::read(Some(SYNC_INFO), Some(&bytes));
-            let _ = done_cookie(&[control(SYNC_DONE, &bytes)]);
+            let _ = Done::read(&[control(SYNC_DONE, &bytes)]);
         }
     }
 }

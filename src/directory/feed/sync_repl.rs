@@ -15,7 +15,7 @@ use super::super::search::Query;
 use super::super::{LookupError, ResultCode};
 use super::change::Change;
 use super::scope::{Kind, changed, gone};
-use super::sync::{Info, REFRESH_REQUIRED, State, StateKind, cookie_of, csns, done_cookie, request};
+use super::sync::{Done, Info, Mode, REFRESH_REQUIRED, State, StateKind, cookie_of, csns, request};
 use super::{OnLink, Run};
 
 /// How often the server is asked whether there is anything that was not told.
@@ -36,6 +36,8 @@ const ENDED: LookupError = LookupError::Protocol("the server ended the synchroni
 #[derive(Debug, Default)]
 pub(super) struct SyncRepl {
     csns: Vec<String>,
+    /// Whether the server cannot say what was deleted, because it keeps no log of its changes (`syncprov-sessionlog`).
+    lacks_log: bool,
 }
 
 /// What is going on besides the stream.
@@ -44,9 +46,20 @@ struct Watching {
     since: Instant,
     /// Since when the server is ahead of what was told.
     behind: Option<Instant>,
-    is_live: bool,
+    phase: Phase,
     /// Whether what was deleted meanwhile was not told.
     has_gap: bool,
+}
+
+/// What the stream brings.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Phase {
+    /// What changed since our place in it, as it is now; the rest follows.
+    Refresh,
+    /// What changes.
+    Live,
+    /// What changed since our place in it, and that is all.
+    Once,
 }
 
 impl SyncRepl {
@@ -60,8 +73,8 @@ impl SyncRepl {
                 ));
             }
         }
-        let mut watching = Watching { since: Instant::now(), behind: None, is_live: false, has_gap: false };
-        let mut stream = self.begin(run).await?;
+        let mut watching = Watching::new(Phase::Refresh);
+        let mut stream = self.begin(run, Mode::RefreshAndPersist).await?;
         let mut check = tokio::time::interval(CHECK_INTERVAL);
         check.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let refreshed = tokio::time::sleep(REFRESH);
@@ -73,7 +86,7 @@ impl SyncRepl {
                     self.take(next, run, &mut watching)?;
                 }
                 () = run.members.tend() => {}
-                _ = check.tick(), if watching.is_live => {
+                _ = check.tick(), if watching.phase == Phase::Live => {
                     let asked = Instant::now();
                     let (link, context) = (run.link.clone(), run.scope.context.clone());
                     let search = OnLink { link: &link, patience: run.feed.settings.operation };
@@ -99,17 +112,17 @@ impl SyncRepl {
                         check.reset_after(RECHECK_INTERVAL);
                     }
                 }
-                () = &mut refreshed, if !watching.is_live => {
+                () = &mut refreshed, if watching.phase == Phase::Refresh => {
                     return Err(LookupError::Protocol("the server did not bring us up to date"));
                 }
             }
         }
     }
 
-    async fn begin(&self, run: &Run) -> Result<Stream, LookupError> {
+    async fn begin(&self, run: &Run, mode: Mode) -> Result<Stream, LookupError> {
         let mut attributes = vec!["objectClass", run.wording.group_name.as_str()];
         attributes.extend(run.wording.user_names.iter().map(String::as_str));
-        let control = request(&cookie_of(&self.csns));
+        let control = request(mode, &cookie_of(&self.csns));
         let base = run.scope.base.as_str();
         run.link.stream(base, Scope::Subtree, "(objectClass=*)", &attributes, vec![control]).await
     }
@@ -120,21 +133,23 @@ impl SyncRepl {
             Streamed::Entry { name, entry, controls } => {
                 let Some(state) = State::read(&controls)? else { return Ok(()) };
                 match (state.kind, entry) {
-                    (StateKind::Present, _) => watching.has_gap = true,
-                    (StateKind::Delete, _) => run.entry(gone(state.id), None),
+                    (StateKind::Present, _) => watching.misses(run),
+                    (StateKind::Delete, _) => run.entry(gone(state.id), None, None),
                     (StateKind::Add | StateKind::Modify, Ok(entry)) => {
                         let kind = Kind::of(&entry);
                         // While we are brought up to date, whatever changed is told of as added.
-                        if kind == Kind::Container && (state.kind == StateKind::Modify || !watching.is_live) {
+                        if kind == Kind::Container
+                            && (state.kind == StateKind::Modify || watching.phase != Phase::Live)
+                        {
                             // It may have been renamed, and with it whatever stands below it.
                             run.tell(Change::Anything);
                         }
                         let change = changed(state.id, &entry, kind, &run.wording);
-                        run.entry(change, kind.may_be_group().then_some(name.as_str()));
+                        run.entry(change, None, kind.may_be_group().then_some(name.as_str()));
                     }
                     (StateKind::Add | StateKind::Modify, Err(error)) => {
                         tracing::warn!(%error, "a changed entry cannot be read");
-                        run.entry(gone(state.id), None);
+                        run.entry(gone(state.id), None, None);
                         run.tell(Change::Anything);
                     }
                 }
@@ -149,29 +164,31 @@ impl SyncRepl {
                         self.refreshed(done, run, watching);
                     }
                     Some(Info::RefreshPresent { cookie, done }) => {
-                        watching.has_gap = true;
+                        watching.misses(run);
                         self.advance(cookie);
                         self.refreshed(done, run, watching);
                     }
                     Some(Info::IdSet { cookie, deleted, ids }) => {
-                        self.advance(cookie);
                         if deleted {
-                            ids.into_iter().for_each(|id| run.entry(gone(id), None));
+                            ids.into_iter().for_each(|id| run.entry(gone(id), None, None));
                         } else {
-                            watching.has_gap = true;
+                            watching.misses(run);
                         }
+                        self.advance(cookie);
                     }
                 }
             }
-            Streamed::End { code: ResultCode(REFRESH_REQUIRED), .. } => {
-                // From now on, as if for the first time.
-                self.csns.clear();
-                run.tell(Change::Interrupted);
-                return Err(ENDED);
-            }
             Streamed::End { code, controls } => {
-                self.advance(done_cookie(&controls));
-                return Err(if code == ResultCode(0) { ENDED } else { LookupError::Refused(code) });
+                self.advance(Done::read(&controls).and_then(|done| done.cookie));
+                let error = if code == ResultCode(0) { ENDED } else { LookupError::Refused(code) };
+                // It may be our place in the stream that it cannot use: it forgot it, or was put back to an older state.
+                let is_lost = watching.phase == Phase::Refresh && error.is_of_one_question();
+                if is_lost || code == ResultCode(REFRESH_REQUIRED) {
+                    // From now on, as if for the first time.
+                    self.csns.clear();
+                    run.tell(Change::Interrupted);
+                }
+                return Err(error);
             }
         }
         Ok(())
@@ -179,13 +196,10 @@ impl SyncRepl {
 
     /// The server has told everything up to now.
     fn refreshed(&self, done: bool, run: &Run, watching: &mut Watching) {
-        if !done || watching.is_live {
+        if !done || watching.phase != Phase::Refresh {
             return;
         }
-        watching.is_live = true;
-        if watching.has_gap {
-            run.tell(Change::Interrupted);
-        }
+        watching.phase = Phase::Live;
         run.up("syncrepl", true);
         run.confirm(watching.since, watching.since);
     }
@@ -208,8 +222,8 @@ impl SyncRepl {
             .all(|csn| self.csns.iter().any(|known| server_of(known) == server_of(csn) && known >= csn))
     }
 
-    /// Looks for what was written and not told. There is nothing where it was written outside of what is followed, or where we
-    /// may not see it. Otherwise the stream is broken, and is begun again where it stopped.
+    /// Looks for what was written and not told. Where it is found, the stream is broken, and is begun again where it stopped.
+    /// Where nothing is, it was deleted, or was written outside of what is followed or where we may not see it.
     async fn catch_up(&mut self, run: &mut Run, theirs: &[String]) -> Result<(), LookupError> {
         let clauses: String = theirs
             .iter()
@@ -230,13 +244,55 @@ impl SyncRepl {
             ..Query::new(run.scope.base.as_str().to_owned(), Scope::Subtree)
         };
         let found = run.search().search(query).await?;
-        if found.entries.is_empty() && found.cut.is_none() {
-            for csn in theirs {
-                self.advance(Some(cookie_of(std::slice::from_ref(csn))));
-            }
-            return Ok(());
+        if !found.entries.is_empty() || found.cut.is_some() {
+            return Err(LookupError::Protocol("the server did not tell of changes that it has"));
         }
-        Err(LookupError::Protocol("the server did not tell of changes that it has"))
+        if !self.lacks_log {
+            self.refresh(run).await?;
+        }
+        self.advance(Some(cookie_of(theirs)));
+        Ok(())
+    }
+
+    /// Takes what a refresh brings that is not gone on with: what was deleted, as far as the server can say.
+    async fn refresh(&mut self, run: &mut Run) -> Result<(), LookupError> {
+        let mut stream = self.begin(run, Mode::RefreshOnly).await?;
+        let until = Instant::now() + run.feed.settings.operation * 4;
+        let mut watching = Watching::new(Phase::Once);
+        loop {
+            let next = tokio::time::timeout_at(until.into(), stream.next()).await;
+            let next = next.map_err(|_| LookupError::TimedOut)??.ok_or(ENDED)?;
+            if let Streamed::End { code: ResultCode(0), controls } = next {
+                if Done::read(&controls).is_none_or(|done| !done.names_deleted) {
+                    watching.misses(run);
+                }
+                self.lacks_log = watching.has_gap;
+                return Ok(());
+            }
+            self.take(next, run, &mut watching)?;
+            if watching.has_gap {
+                // What is still there says nothing. Where others write what we may not see, this happens again and again,
+                // so that it is done once.
+                tracing::warn!(
+                    "the directory does not say what was deleted: `syncprov-sessionlog` is not set, or too short"
+                );
+                self.lacks_log = true;
+                return Ok(());
+            }
+        }
+    }
+}
+
+impl Watching {
+    fn new(phase: Phase) -> Self {
+        Self { since: Instant::now(), behind: None, phase, has_gap: false }
+    }
+
+    /// Something was deleted, and what is not told. That is said before the place in the stream moves on.
+    fn misses(&mut self, run: &Run) {
+        if !std::mem::replace(&mut self.has_gap, true) {
+            run.tell(Change::Interrupted);
+        }
     }
 }
 

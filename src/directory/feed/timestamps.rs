@@ -21,15 +21,18 @@ use crate::model::EntityId;
 const CLOCK_SKEW: SignedDuration = SignedDuration::from_mins(5);
 /// Timestamps have whole seconds: an entry may have changed again within the one that it shows.
 const UNCERTAIN: Duration = Duration::from_secs(3);
+/// How far back the next question looks: a change that was made on another server comes later, with the time at which it was
+/// made.
+const OVERLAP: SignedDuration = SignedDuration::from_secs(15);
 /// More changes than this between two questions are not looked at one by one.
 const MAX_CHANGES: usize = 2_000;
 
 /// The place in the stream of changes.
 #[derive(Debug, Default)]
 pub(super) struct Timestamps {
-    /// The time of the last change that was seen, as the server writes it.
-    last: Option<String>,
-    /// The changes that were told at that time, and when first.
+    /// The time of the last change that was seen, by the server's clock.
+    last: Option<Timestamp>,
+    /// The changes that were told of late, and when first.
     told: HashMap<EntityId, (String, Instant)>,
 }
 
@@ -37,10 +40,9 @@ impl Source for Timestamps {
     const WORD: &'static str = "timestamps";
 
     async fn poll(&mut self, run: &mut Run) -> Result<bool, LookupError> {
-        let from = match &self.last {
-            Some(last) => last.clone(),
-            None => (Timestamp::now() - CLOCK_SKEW).strftime("%Y%m%d%H%M%SZ").to_string(),
-        };
+        let now = Timestamp::now();
+        let mut last = self.last.unwrap_or(now - CLOCK_SKEW);
+        let from = last.checked_sub(OVERLAP).unwrap_or(last).strftime("%Y%m%d%H%M%SZ");
         let names = run.wording.user_names.iter().chain([&run.wording.group_name]).map(String::as_str);
         let query = Query {
             filter: format!("(modifyTimestamp>={from})"),
@@ -52,15 +54,12 @@ impl Source for Timestamps {
         if found.cut.is_some() {
             run.tell(Change::Anything);
         }
-        let (mut last, mut told) = (from, HashMap::new());
+        let mut told = HashMap::new();
         for entry in &found.entries {
-            let Some(time) = entry.first("modifytimestamp")?.filter(|text| generalized_time(text).is_some())
-            else {
-                continue;
-            };
-            if generalized_time(time) > generalized_time(&last) {
-                time.clone_into(&mut last);
-            }
+            let Some(time) = entry.first("modifytimestamp")? else { continue };
+            let Some(at) = generalized_time(time) else { continue };
+            // A server whose clock was wrong once must not make us blind until then.
+            last = last.max(at.min(now + CLOCK_SKEW));
             let id = entry.id()?;
             let exact = entry.first("entrycsn")?;
             let stamp = exact.unwrap_or(time).to_owned();
@@ -77,7 +76,7 @@ impl Source for Timestamps {
                 run.tell(Change::Anything);
             }
             let change = changed(id, entry, kind, &run.wording);
-            run.entry(change, kind.may_be_group().then_some(entry.dn.as_str()));
+            run.entry(change, None, kind.may_be_group().then_some(entry.dn.as_str()));
         }
         self.last = Some(last);
         self.told = told;

@@ -67,9 +67,9 @@ impl Source for Usn {
             run.tell(Change::Anything);
         }
         for entry in &found.entries {
-            let id = entry.id()?;
+            let (id, sid) = (entry.id()?, entry.sid().ok().flatten());
             if entry.first("isdeleted").ok().flatten() == Some("TRUE") || entry.dn.is_remnant() {
-                run.entry(gone(id), None);
+                run.entry(gone(id), sid, None);
                 continue;
             }
             let kind = Kind::of(entry);
@@ -78,7 +78,7 @@ impl Source for Usn {
                 run.tell(Change::Anything);
             }
             let change = changed(id, entry, kind, &run.wording);
-            run.entry(change, kind.may_be_group().then_some(entry.dn.as_str()));
+            run.entry(change, sid, kind.may_be_group().then_some(entry.dn.as_str()));
         }
         self.next = Some(last + 1);
         Ok(self.is_complete)

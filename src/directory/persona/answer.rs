@@ -67,6 +67,7 @@ impl Question<'_> {
         };
         match view.tree().entry(&dn) {
             Some(_) => Ok(dn),
+            None if self.shows_deleted() && dn == dirsync::deleted_objects(view) => Ok(dn),
             None => {
                 let matched = view.tree().matched(&dn).to_owned();
                 Err(Outcome { matched, ..Outcome::new(32, "") })
@@ -108,7 +109,12 @@ impl Question<'_> {
         let found = view.tree().search(&base, search.scope, &filter).into_iter().flatten();
         let mut replies: Vec<Reply> =
             found.filter(|node| self.is_in_context(&base, &node.dn)).map(|node| self.entry(node)).collect();
-        if self.wishes.show_deleted && self.manner.sees_deleted {
+        if self.shows_deleted() {
+            let container = dirsync::deleted_objects(view);
+            if base == container && search.scope == Scope::Base {
+                let class = Held::new("objectClass", vec![b"container".to_vec()], &[]);
+                replies.push(self.entry(&Node::new(container, vec![class], Vec::new())));
+            }
             let deleted = self.deleted().filter(|record| is_found(self, &base, &filter, record));
             replies.extend(deleted.map(|record| self.entry(&view.node(&record))));
         }
@@ -118,6 +124,11 @@ impl Question<'_> {
             replies.push(Reply::Reference(vec![format!("ldap://{dns}/{configuration}")]));
         }
         Ok(replies)
+    }
+
+    /// Whether deleted objects are shown, and the container that they are in.
+    fn shows_deleted(&self) -> bool {
+        self.view.is_active_directory() && self.wishes.show_deleted && self.manner.sees_deleted
     }
 
     /// What is left of the objects that were deleted.

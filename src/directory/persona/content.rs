@@ -3,6 +3,8 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use jiff::Timestamp;
+
 use super::domain::{Domain, relative_name};
 use super::identity;
 use super::view::View;
@@ -47,6 +49,9 @@ pub(super) struct Record {
     /// The numbers of the changes that made it and that it had last.
     pub(super) created: u64,
     pub(super) changed: u64,
+    /// When that was, by the clock.
+    pub(super) created_at: Timestamp,
+    pub(super) changed_at: Timestamp,
 }
 
 /// A change of one entry.
@@ -238,7 +243,9 @@ impl Content {
             put(&mut entry, "entryUUID", || uuid.clone().into_bytes());
         }
         let number = self.clock + 1;
-        let record = Arc::new(Record { entry, uuid, created: number, changed: number });
+        let now = Timestamp::now();
+        let (created, changed, created_at, changed_at) = (number, number, now, now);
+        let record = Arc::new(Record { entry, uuid, created, changed, created_at, changed_at });
         self.records.push(record.clone());
         self.commit(None, Some(record));
     }
@@ -261,6 +268,7 @@ impl Content {
 
     fn replace(&mut self, place: usize, mut record: Record) {
         record.changed = self.clock + 1;
+        record.changed_at = Timestamp::now();
         let after = Arc::new(record);
         let before = std::mem::replace(&mut self.records[place], after.clone());
         self.commit(Some(before), Some(after));

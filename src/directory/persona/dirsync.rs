@@ -28,9 +28,11 @@ const PRESERVED: [&str; 7] = [
     "grouptype",
     "instancetype",
 ];
-/// Octets of a cookie, and where in it the USN stands.
+/// Octets of a cookie, and where in it the USNs stand: up to which objects were told, and up to which their attributes, which
+/// moves on when there is no more (MS-DRSR 5.207, `usnHighObjUpdate` and `usnHighPropUpdate`).
 const COOKIE: usize = 108;
-const USN: std::ops::Range<usize> = 28..36;
+const OBJECTS: std::ops::Range<usize> = 28..36;
+const ATTRIBUTES: std::ops::Range<usize> = 44..52;
 /// The server that makes the cookies.
 const INVOCATION: [u8; 16] = *b"persona-invokes!";
 
@@ -60,9 +62,9 @@ fn changes(question: &Question<'_>) -> Result<Vec<Reply>, Outcome> {
     if question.search.attributes.iter().any(|wanted| wanted == "tokengroups") {
         return Err(Outcome::new(1, "00002020: Indexed and full searches both failed!"));
     }
-    let since = position(&request.cookie)?;
+    let place = Place::read(&request.cookie)?;
     let (filter, incremental) = (question.filter(), request.flags & INCREMENTAL_VALUES != 0);
-    let mut objects = changed(view, question.directory, since);
+    let mut objects = changed(view, question.directory, place);
     objects.retain(|object| {
         question.is_in_context(&base, &object.record.entry.dn)
             && (!object.is_gone || manner.sees_deleted)
@@ -70,30 +72,35 @@ fn changes(question: &Question<'_>) -> Result<Vec<Reply>, Outcome> {
     });
     let more = objects.len() > manner.dir_sync_batch;
     objects.truncate(manner.dir_sync_batch);
-    let last = objects.last().map(|object| object.record.changed).filter(|_| more).unwrap_or(view.number);
+    let next = match objects.last().filter(|_| more) {
+        Some(last) => Place { objects: last.record.changed, attributes: place.attributes },
+        None => {
+            Place { objects: view.number.max(place.objects), attributes: view.number.max(place.attributes) }
+        }
+    };
     let mut replies: Vec<Reply> =
         objects.iter().filter_map(|object| object.reply(question, incremental)).collect();
-    let control = controls::dir_sync(more, &cookie(last.max(since)));
+    let control = controls::dir_sync(more, &next.cookie());
     replies.push(Reply::Done(Outcome::success().with(control)));
     Ok(replies)
 }
 
 /// The objects that changed, in the order of their last changes; of a deleted one what is left of it.
-fn changed(view: &View, directory: &Directory, since: u64) -> Vec<Changed> {
-    let history = directory.history(since, view.number);
+fn changed(view: &View, directory: &Directory, place: Place) -> Vec<Changed> {
+    let history = directory.history(place.attributes, view.number);
     let changed = |record: Arc<Record>, is_gone| {
         let own = |state: &Option<Arc<Record>>| state.as_ref().is_some_and(|state| state.uuid == record.uuid);
         let events: Vec<&Arc<Event>> =
             history.iter().filter(|event| own(&event.before) || own(&event.after)).collect();
         let first = events.first().and_then(|event| event.before.clone());
-        let mut states = vec![first.filter(|_| record.created <= since)];
+        let mut states = vec![first.filter(|_| record.created <= place.attributes)];
         states.extend(events.iter().map(|event| event.after.clone()).filter(Option::is_some));
         states.push(Some(record.clone()));
         Changed { record, is_gone, states }
     };
-    let present = view.records.iter().filter(|record| record.changed > since);
+    let present = view.records.iter().filter(|record| record.changed > place.objects);
     let mut objects: Vec<Changed> = present.map(|record| changed(record.clone(), false)).collect();
-    for event in history.iter().filter(|event| event.after.is_none()) {
+    for event in history.iter().filter(|event| event.after.is_none() && event.number > place.objects) {
         let before = event.before.as_ref().unwrap();
         objects.push(changed(Arc::new(tombstone(before, view, event.number)), true));
     }
@@ -193,6 +200,11 @@ fn values(entry: Option<&Entry>, kind: &str) -> Vec<Vec<u8>> {
     entry.map(|entry| entry.values(kind).map(<[u8]>::to_vec).collect()).unwrap_or_default()
 }
 
+/// The container of deleted objects.
+pub(super) fn deleted_objects(view: &View) -> Dn {
+    Dn::parse(&format!("CN=Deleted Objects,{}", view.domain.root)).unwrap()
+}
+
 /// What is left of an object that was deleted (MS-ADTS 3.1.1.5.5.1.1).
 pub(super) fn tombstone(before: &Record, view: &View, number: u64) -> Record {
     let names = rdns(before.entry.dn.as_str());
@@ -214,7 +226,7 @@ pub(super) fn tombstone(before: &Record, view: &View, number: u64) -> Record {
             .attributes
             .push(Attribute { description: "lastKnownParent".to_owned(), values: vec![value.into_bytes()] });
     }
-    Record { entry, uuid: before.uuid.clone(), created: before.created, changed: number }
+    Record { entry, changed: number, ..before.clone() }
 }
 
 fn parent<'a>(view: &'a View, record: &Record) -> Option<&'a Arc<Record>> {
@@ -222,39 +234,50 @@ fn parent<'a>(view: &'a View, record: &Record) -> Option<&'a Arc<Record>> {
     view.record(&Dn::parse(&names.get(1..)?.join(",")).ok()?)
 }
 
-/// The change up to which a cookie knows; an empty one knows nothing.
-fn position(cookie: &[u8]) -> Result<u64, Outcome> {
-    if cookie.is_empty() {
-        return Ok(0);
-    }
-    if cookie.len() != COOKIE || !cookie.starts_with(b"MSDS") {
-        let text = "0000202C: Unable to unmarshall cookie as a ldapControlDirSyncCookie structure";
-        return Err(Outcome::new(12, text));
-    }
-    let usn = u64::from_le_bytes(cookie[USN].try_into().unwrap());
-    Ok(usn.saturating_sub(FIRST_USN))
+/// What whoever has a cookie was told already; with an empty one, nothing.
+#[derive(Debug, Clone, Copy, Default)]
+struct Place {
+    objects: u64,
+    attributes: u64,
 }
 
-fn cookie(number: u64) -> Vec<u8> {
-    let usn = (number + FIRST_USN).to_le_bytes();
-    let [zero, one, three, size] = [0_u32, 1, 3, 0x28].map(u32::to_le_bytes);
-    [
-        b"MSDS".as_slice(),
-        &three,
-        &[0; 16],
-        &size,
-        &usn,
-        &[0; 8],
-        &usn,
-        &INVOCATION,
-        &one,
-        &zero,
-        &one,
-        &zero,
-        &INVOCATION,
-        &usn,
-    ]
-    .concat()
+impl Place {
+    fn read(cookie: &[u8]) -> Result<Self, Outcome> {
+        if cookie.is_empty() {
+            return Ok(Self::default());
+        }
+        if cookie.len() != COOKIE || !cookie.starts_with(b"MSDS") {
+            let text = "0000202C: Unable to unmarshall cookie as a ldapControlDirSyncCookie structure";
+            return Err(Outcome::new(12, text));
+        }
+        let number = |at: std::ops::Range<usize>| {
+            u64::from_le_bytes(cookie[at].try_into().unwrap()).saturating_sub(FIRST_USN)
+        };
+        Ok(Self { objects: number(OBJECTS), attributes: number(ATTRIBUTES) })
+    }
+
+    fn cookie(self) -> Vec<u8> {
+        let usn = |number: u64| (number + FIRST_USN).to_le_bytes();
+        let (objects, attributes) = (usn(self.objects), usn(self.attributes));
+        let [zero, one, three, size] = [0_u32, 1, 3, 0x28].map(u32::to_le_bytes);
+        [
+            b"MSDS".as_slice(),
+            &three,
+            &[0; 16],
+            &size,
+            &objects,
+            &[0; 8],
+            &attributes,
+            &INVOCATION,
+            &one,
+            &zero,
+            &one,
+            &zero,
+            &INVOCATION,
+            &attributes,
+        ]
+        .concat()
+    }
 }
 
 /// A name with the identities of its object before it (MS-ADTS 3.1.1.3.4.1.5), as text or in digits.

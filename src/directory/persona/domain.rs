@@ -87,6 +87,7 @@ impl Domain {
             Some(_) => {
                 put(entry, "primaryGroupID", || b"513".to_vec());
                 put(entry, "userAccountControl", || b"512".to_vec());
+                put(entry, "accountExpires", || i64::MAX.to_string().into_bytes());
             }
             None => {}
         }

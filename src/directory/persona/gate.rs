@@ -27,6 +27,13 @@ impl Gate {
         self.holds.lock().unwrap().drain(..).for_each(|hold| hold.opens.close());
     }
 
+    /// Lets go what the oldest hold holds, and ends it.
+    pub(super) fn release_oldest(&self) {
+        let mut holds = self.holds.lock().unwrap();
+        assert!(!holds.is_empty(), "nothing is held");
+        holds.remove(0).opens.close();
+    }
+
     /// Lets so many go.
     pub(super) fn release_some(&self, count: usize) {
         self.holds.lock().unwrap().iter().for_each(|hold| hold.opens.add_permits(count));

@@ -1,5 +1,7 @@
 //! Identities that are the same in every run: UUIDs, GUIDs, SIDs, and the stamps of changes.
 
+use jiff::Timestamp;
+
 use crate::directory::embedded::tree::entry_uuid;
 
 /// The domain's SID. Objects have a RID after it.
@@ -66,7 +68,7 @@ pub(super) fn csn(number: u64) -> String {
     format!("202601010000{seconds:02}.{micros:06}Z#000000#000#000000")
 }
 
-/// When a change was, in GeneralizedTime.
-pub(super) fn time(number: u64) -> String {
-    format!("202601010000{:02}", number / 1_000_000)
+/// A time as GeneralizedTime, but for the zone.
+pub(super) fn time(at: Timestamp) -> String {
+    at.strftime("%Y%m%d%H%M%S").to_string()
 }

@@ -14,6 +14,7 @@
 //! seen of slapd 2.5 and of Samba 4.17 is done as they do it; what only Windows does, as MS-ADTS says.
 
 mod answer;
+mod client;
 mod connection;
 mod content;
 mod controls;
@@ -161,6 +162,11 @@ impl Persona {
     /// Lets all held answers go, and holds no more.
     pub fn release(&self) {
         self.server.gate.release();
+    }
+
+    /// Lets go what the oldest hold holds, and ends that hold.
+    pub fn release_oldest(&self) {
+        self.server.gate.release_oldest();
     }
 
     /// Lets so many held answers go; others are still held.

@@ -125,14 +125,16 @@ impl View {
             computed.push(("distinguishedName", one(dn.to_owned())));
             computed.push(("uSNCreated", one((record.created + FIRST_USN).to_string())));
             computed.push(("uSNChanged", one((record.changed + FIRST_USN).to_string())));
-            computed.push(("whenChanged", one(identity::time(record.changed) + ".0Z")));
+            computed.push(("whenChanged", one(identity::time(record.changed_at) + ".0Z")));
             computed.extend(account(record));
         } else {
             let csn = |number| one(identity::csn(number));
             computed.push(("entryDN", one(dn.to_owned())));
-            computed.push(("entryCSN", csn(record.changed)));
-            computed.push(("createTimestamp", one(identity::time(record.created) + "Z")));
-            computed.push(("modifyTimestamp", one(identity::time(record.changed) + "Z")));
+            if self.kind == Kind::OpenLdap {
+                computed.push(("entryCSN", csn(record.changed)));
+            }
+            computed.push(("createTimestamp", one(identity::time(record.created_at) + "Z")));
+            computed.push(("modifyTimestamp", one(identity::time(record.changed_at) + "Z")));
             if entry.dn == self.domain.root && self.kind == Kind::OpenLdap {
                 computed.push(("contextCSN", csn(self.number)));
             }
