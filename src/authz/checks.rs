@@ -3,6 +3,7 @@
 use std::sync::atomic::Ordering;
 
 use super::Authorizer;
+use crate::directory::FeedStatus;
 
 /// Whether one part of the service can do its work.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -56,14 +57,7 @@ impl Authorizer {
                 detail: format!("{unresolved} group names in policies resolve to no one group"),
             });
             let feed = people.directory.feed();
-            if let Some(mechanism) = feed.mechanism {
-                let detail = match (feed.is_up, feed.is_complete) {
-                    (true, true) => format!("{mechanism}: changes are told at once"),
-                    (true, false) => {
-                        format!("{mechanism}: changes are told at once, but for what is deleted")
-                    }
-                    (false, _) => format!("{mechanism} is down: {}", feed.trouble),
-                };
+            if let Some(detail) = of_feed(&feed) {
                 checks.push(Check { name: "change-feed", ok: feed.is_up, required: false, detail });
             }
             let up = people.directory.is_up();
@@ -76,4 +70,20 @@ impl Authorizer {
         }
         checks
     }
+}
+
+/// What there is to say of a change feed; `None` where there is to be none.
+fn of_feed(feed: &FeedStatus) -> Option<String> {
+    let mechanism = match feed.mechanism {
+        None if feed.trouble.is_empty() => return None,
+        None => return Some(format!("is down, and was never up: {}", feed.trouble)),
+        Some(mechanism) if !feed.is_up => return Some(format!("{mechanism} is down: {}", feed.trouble)),
+        Some(mechanism) => mechanism,
+    };
+    let told = match feed.every {
+        None => "changes are told at once".to_owned(),
+        Some(every) => format!("changes are asked for every {every:?}"),
+    };
+    let but = if feed.is_complete { "" } else { "; of what is deleted it does not hear" };
+    Some(format!("{mechanism}: {told}{but}"))
 }

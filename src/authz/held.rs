@@ -143,7 +143,7 @@ impl HeldShown {
 
 impl FeedShown {
     fn of(status: FeedStatus, now: Timestamp) -> Option<Self> {
-        let FeedStatus { mechanism, is_up, is_complete, server, confirmed, trouble } = status;
+        let FeedStatus { mechanism, is_up, is_complete, every: _, server, confirmed, trouble } = status;
         if mechanism.is_none() && trouble.is_empty() {
             return None;
         }

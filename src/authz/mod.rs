@@ -286,6 +286,7 @@ impl Authorizer {
     /// Drops the cached facts of one user, or of all. Returns how many subjects were dropped.
     pub async fn purge(&self, user: Option<&str>) -> u64 {
         let Some(people) = &self.people else { return 0 };
+        people.directory.forget_groups();
         let dropped = match user {
             Some(user) => people.cache.invalidate_user(user),
             None => people.cache.invalidate_all(),

@@ -5,6 +5,7 @@
 //! remembered, so that two are enough as a rule; and one where it is known which entry the person is.
 
 use std::collections::{HashMap, VecDeque};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -35,9 +36,10 @@ pub(super) const SECURITY_GROUPS: &str = "(groupType:1.2.840.113556.1.4.803:=214
 const MAX_SIDS: usize = 200;
 /// How many groups are remembered. Forgetting one costs a share of a search.
 const MAX_KNOWN: usize = 100_000;
-/// For how long a group is remembered: without a change feed nobody tells of its renaming, so no longer than facts are by
-/// default (`cache.hardTTL`).
-const KNOWN_FOR: Duration = Duration::from_secs(5 * 60);
+/// For how long a group is remembered while a change feed tells of its renaming.
+const FOLLOWED_FOR: Duration = Duration::from_secs(5 * 60);
+/// The same where nobody tells: the life of the facts that rest on it is added to it.
+const KNOWN_FOR: Duration = Duration::from_secs(60);
 /// For how long it is remembered that an identifier stands for nothing that can be read: policies find the group by its name
 /// as soon as it can be read, and take whoever is known to be in none of that identity for no member.
 const UNKNOWN_FOR: Duration = Duration::from_secs(30);
@@ -49,6 +51,8 @@ const HIDDEN: LookupError =
 #[derive(Debug, Default)]
 pub(super) struct KnownGroups {
     inner: Mutex<Inner>,
+    /// Whether a change feed tells of everything.
+    are_followed: AtomicBool,
 }
 
 #[derive(Debug, Default)]
@@ -64,7 +68,20 @@ struct Known {
     group: Arc<Group>,
     /// The groups that it is a direct member of.
     parents: Arc<[Trigger]>,
-    until: Instant,
+    read: Instant,
+    /// Whether its identifier stands for something that can be read.
+    is_readable: bool,
+}
+
+impl Known {
+    fn lives(&self, are_followed: bool) -> bool {
+        let life = match (self.is_readable, are_followed) {
+            (false, _) => UNKNOWN_FOR,
+            (true, false) => KNOWN_FOR,
+            (true, true) => FOLLOWED_FOR,
+        };
+        self.read.elapsed() < life
+    }
 }
 
 /// The groups of one person as the directory has them, before they have names.
@@ -138,11 +155,11 @@ impl Token {
 impl KnownGroups {
     /// Those of the groups that are known, and what to give to [`remember`](Self::remember).
     fn find(&self, sids: &[Vec<u8>]) -> (HashMap<Box<[u8]>, Known>, u64) {
-        let now = Instant::now();
+        let are_followed = self.are_followed.load(Ordering::Relaxed);
         let inner = self.inner();
         let known = sids.iter().filter_map(|sid| {
             let (sid, known) = inner.by_sid.get_key_value(sid.as_slice())?;
-            (known.until > now).then(|| (sid.clone(), known.clone()))
+            known.lives(are_followed).then(|| (sid.clone(), known.clone()))
         });
         (known.collect(), inner.changes)
     }
@@ -160,6 +177,11 @@ impl KnownGroups {
             inner.sid_of.insert(known.group.id.clone(), sid.clone());
             inner.by_sid.insert(sid.clone(), known.clone());
         }
+    }
+
+    /// Says whether a change feed tells of everything now.
+    pub(super) fn follow(&self, are_followed: bool) {
+        self.are_followed.store(are_followed, Ordering::Relaxed);
     }
 
     /// Forgets a group that changed.
@@ -203,11 +225,11 @@ async fn resolve(
         step: Step::GroupNames,
         ..Query::new(base.to_owned(), Scope::Subtree)
     };
+    let read = Instant::now();
     let found = ranges::search(directory, query).await?;
     if let Some(cut) = found.cut {
         return Err(refused(cut));
     }
-    let now = Instant::now();
     let mut known = HashMap::new();
     for entry in &found.entries {
         let Some(sid) = entry.values("objectsid")?.first().copied() else { continue };
@@ -218,7 +240,8 @@ async fn resolve(
             name: name(entry, group_name).into(),
         };
         let parents = direct_groups(entry).into();
-        known.insert(sid.into(), Known { group: table.share(group), parents, until: now + KNOWN_FOR });
+        let group = table.share(group);
+        known.insert(sid.into(), Known { group, parents, read, is_readable: true });
     }
     for sid in sids {
         if !known.contains_key(sid.as_slice()) {
@@ -226,8 +249,8 @@ async fn resolve(
             let id = EntityId::new(&text);
             let name = text.to_ascii_uppercase().into();
             let group = Group { sid: Some(id.clone()), id, dn: None, name };
-            let known_group =
-                Known { group: table.share(group), parents: Arc::from([]), until: now + UNKNOWN_FOR };
+            let group = table.share(group);
+            let known_group = Known { group, parents: Arc::from([]), read, is_readable: false };
             known.insert(sid.as_slice().into(), known_group);
         }
     }

@@ -58,6 +58,8 @@ pub(super) struct Connection {
     origin: Arc<Origin>,
     about: Arc<About>,
     link: Link,
+    /// Which of the servers behind the URL it is to.
+    service: Arc<str>,
     /// What it was bound with.
     secret: Option<Content>,
     permits: Arc<Semaphore>,
@@ -102,6 +104,7 @@ impl Origin {
         let mut connection = Connection {
             origin: self.clone(),
             about: Arc::default(),
+            service: link.peer.to_string().into(),
             secret: None,
             permits: Arc::new(Semaphore::new(self.pool.in_flight)),
             in_flight: AtomicUsize::new(0),
@@ -124,6 +127,9 @@ impl Origin {
             return Err(self.unreachable("it has not caught up with its domain (isSynchronized is FALSE)"));
         }
         self.introduce(&about);
+        if let Some(service) = &about.service {
+            connection.service = Arc::from(&**service);
+        }
         connection.about = Arc::new(about);
         Ok(connection)
     }
@@ -251,7 +257,7 @@ impl Connection {
 
     /// Whose it is.
     pub(super) fn id(&self) -> ServerId {
-        self.origin.id().of_service(self.about.service.as_deref())
+        self.origin.id().of_service(&self.service)
     }
 
     pub(super) fn link(&self) -> &Link {

@@ -59,6 +59,8 @@ pub(super) enum LinkError {
 pub(super) struct Link {
     pub(super) ldap: Ldap,
     pub(super) state: Arc<bridge::State>,
+    /// Which of the server's addresses it is to.
+    pub(super) peer: SocketAddr,
     tasks: [AbortHandle; 2],
 }
 
@@ -71,7 +73,7 @@ impl Link {
         budget: Duration,
         handle: &Handle,
     ) -> Result<Self, LinkError> {
-        let wire = dial(server, tls, Instant::now() + budget).await?;
+        let (wire, peer) = dial(server, tls, Instant::now() + budget).await?;
         let (ours, theirs) = UnixStream::pair()?;
         ours.set_nonblocking(true)?;
         theirs.set_nonblocking(true)?;
@@ -87,7 +89,7 @@ impl Link {
             let _ = driver.drive().await;
             driven.end();
         });
-        Ok(Self { ldap, state, tasks: [bridge, driver.abort_handle()] })
+        Ok(Self { ldap, state, peer, tasks: [bridge, driver.abort_handle()] })
     }
 
     /// Ends the connection at once; whoever waits on it learns that it is lost.
@@ -102,7 +104,7 @@ async fn dial(
     server: &Server,
     tls: Option<&ClientContext>,
     deadline: Instant,
-) -> Result<Box<dyn Wire>, LinkError> {
+) -> Result<(Box<dyn Wire>, SocketAddr), LinkError> {
     let resolving = tokio::net::lookup_host((server.host.as_str(), server.port));
     let resolved =
         timeout_at(deadline, resolving).await.map_err(|_| LinkError::TimedOut("resolving its name"))?;
@@ -112,7 +114,7 @@ async fn dial(
         let left = deadline.saturating_duration_since(Instant::now());
         let ways = u32::try_from(addresses.len() - tried).unwrap_or(1);
         match reach(server, *address, tls, Instant::now() + left / ways).await {
-            Ok(wire) => return Ok(wire),
+            Ok(wire) => return Ok((wire, *address)),
             Err(error) => {
                 tracing::debug!(server = %server.label, %address, %error, "address of a directory server not reached");
                 last = error;

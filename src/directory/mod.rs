@@ -144,18 +144,22 @@ impl Core {
         known: Option<&Facts>,
     ) -> Result<Facts, LookupError> {
         let (watch, read_at) = (self.feed.watch(), Timestamp::now());
-        let mut facts = self.resolver.resolve(search, user, known, read_at).await?;
+        self.resolver.follow(watch.is_complete());
+        let facts = self.resolver.resolve(search, user, known, read_at).await;
         self.note_strays(session);
+        let mut facts = facts?;
         let servers = session.servers.lock().unwrap_or_else(PoisonError::into_inner);
         facts.followed = watch.covers(&facts, &servers);
         Ok(facts)
     }
 
-    /// Counts a lookup where it was answered by another server than the one that told of changes.
+    /// Counts a lookup where it was answered by another server than the one that told of changes. What it said of groups is not
+    /// to be taken for the word of that one later.
     fn note_strays(&self, session: &Session<'_>) {
         let servers = session.servers.lock().unwrap_or_else(PoisonError::into_inner);
         if self.feed.strays(&servers) {
             self.strayed.fetch_add(1, Ordering::Relaxed);
+            self.resolver.forget(None);
         }
     }
 }
@@ -321,6 +325,11 @@ impl Directory {
     #[must_use]
     pub fn feed(&self) -> FeedStatus {
         self.core.feed.status()
+    }
+
+    /// Forgets what groups are called and which groups they are in: the next lookups ask for it.
+    pub fn forget_groups(&self) {
+        self.core.resolver.forget(None);
     }
 
     /// How many lookups were answered by another server than the one whose changes were told, so that they may be of before a

@@ -294,6 +294,11 @@ impl Resolver {
         &self.table
     }
 
+    /// Says whether a change feed tells of everything now.
+    pub(super) fn follow(&self, are_followed: bool) {
+        self.known_groups.follow(are_followed);
+    }
+
     /// Forgets what is remembered of a group that changed; of all, where it is not known which.
     pub(super) fn forget(&self, group: Option<&EntityId>) {
         match group {

@@ -87,7 +87,8 @@ pub enum Cut {
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(super) struct ServerId {
     label: Arc<str>,
-    /// The `dsServiceName` of Active Directory: one name in the DNS often stands for every domain controller.
+    /// One name in the DNS often stands for all servers. Active Directory says which it is (`dsServiceName`); another is told
+    /// by the address of the connection.
     service: Option<Arc<str>>,
 }
 
@@ -135,8 +136,8 @@ impl ServerId {
     }
 
     /// That one of those behind the URL.
-    pub(super) fn of_service(self, service: Option<&str>) -> Self {
-        Self { service: service.map(Arc::from), ..self }
+    pub(super) fn of_service(self, service: &Arc<str>) -> Self {
+        Self { service: Some(Arc::clone(service)), ..self }
     }
 
     /// Whether both have one URL.

@@ -117,6 +117,17 @@ async fn a_group_that_is_renamed_while_it_is_asked_what_it_is_called_is_not_reme
 }
 
 #[tokio::test]
+async fn a_purge_forgets_what_groups_were_called() {
+    let server = domain().await;
+    let off = |settings: &mut directory::Settings| settings.change_feed = ChangeFeed::Off;
+    let scene = Scene::begin(&[&server], &policy("Allow", "leaf", "pods"), off);
+    scene.read("ada").await.unwrap();
+    server.change(|content| content.set(LEAF, "sAMAccountName", &["blatt"]));
+    assert_eq!(scene.authorizer.purge(Some("ada")).await, 1);
+    assert!(names(&scene.read("ada").await.unwrap()).contains("blatt"));
+}
+
+#[tokio::test]
 async fn a_group_that_is_deleted_before_it_is_asked_what_it_was_takes_those_above_it_along() {
     for feed in [ChangeFeed::Poll, ChangeFeed::DirSync] {
         let server = domain().await;

@@ -154,6 +154,17 @@ async fn results_are_told_apart() {
     assert!(!connection.is_usable());
 }
 
+#[tokio::test]
+async fn servers_behind_one_name_are_told_apart_by_their_addresses() {
+    let server = failing(result(4)).await;
+    let (connection, _folder) = connected_for(&server, Duration::from_secs(5)).await;
+    let (one, other) = (Arc::from("192.0.2.1:636"), Arc::from("192.0.2.2:636"));
+    let of = |address| connection.origin.id().of_service(address);
+    let peer = Arc::from(connection.link.peer.to_string());
+    assert_eq!(connection.id(), of(&peer));
+    assert!(of(&one) != of(&other) && of(&one).is_at(&of(&other)));
+}
+
 const SAMBA: &[(&str, &str)] = &[
     ("supportedCapabilities", "1.2.840.113556.1.4.800"),
     ("defaultNamingContext", "DC=ad,DC=example,DC=test"),

@@ -104,6 +104,8 @@ pub struct FeedStatus {
     pub is_up: bool,
     /// Whether it tells of everything, deletions included, so that facts can be kept for longer.
     pub is_complete: bool,
+    /// How often it asks; `None` where it is told at once.
+    pub every: Option<Duration>,
     /// The server that it follows.
     pub server: Option<String>,
     /// Until when everything is known to have been told.
@@ -174,15 +176,20 @@ impl Feed {
     async fn follow(self: &Arc<Self>) {
         let mut mechanism: Option<Mechanism> = None;
         let mut pause = Pause::new();
+        let mut said = None;
         loop {
             let error = self.attempt(&mut mechanism).await;
             let was_up = self.down(&error.to_string());
             match &error {
                 LookupError::Stopped => return,
-                // Said once, and not again until the directory can be used otherwise.
+                // Said once, and not again before something else is wrong.
+                _ if was_up.is_zero() && said.as_ref() == Some(&error) => {
+                    tracing::debug!(%error, "the change feed is still down");
+                }
                 LookupError::Unfit(_) => tracing::error!(%error, "no change feed"),
                 _ => tracing::warn!(%error, "the change feed is down"),
             }
+            said = Some(error);
             pause.wait(was_up, super::conn::jitter(), &self.pool).await;
         }
     }
@@ -257,12 +264,12 @@ impl Feed {
     }
 
     async fn show_lag(&self) {
+        let begun = Instant::now();
         let mut tick = tokio::time::interval(LAG_INTERVAL);
         loop {
             tick.tick().await;
             let confirmed = self.state.status().confirmed;
-            let lag = confirmed.map_or(0.0, |confirmed| confirmed.elapsed().as_secs_f64());
-            self.metrics.feed_lag.set(lag);
+            self.metrics.feed_lag.set(confirmed.unwrap_or(begun).elapsed().as_secs_f64());
         }
     }
 }
@@ -290,8 +297,9 @@ impl Run {
         }
     }
 
-    /// The feed is up: it follows this server from now on. `is_complete` where it tells of deletions too.
-    fn up(&self, mechanism: &'static str, is_complete: bool) {
+    /// The feed is up: it follows this server from now on. `is_complete` where it tells of deletions too; `every` where it has
+    /// to ask.
+    fn up(&self, mechanism: &'static str, is_complete: bool, every: Option<Duration>) {
         let server = self.link.server();
         tracing::info!(%server, mechanism, is_complete, base = %self.scope.base, "the change feed is up");
         self.feed.pool.pin(Some(server.clone()));
@@ -301,6 +309,7 @@ impl Run {
                 mechanism: Some(mechanism),
                 is_up: true,
                 is_complete,
+                every,
                 server: Some(server.to_string()),
                 confirmed: status.confirmed,
                 trouble: String::new(),
@@ -349,6 +358,11 @@ pub(super) struct Watch<'a> {
 }
 
 impl Watch<'_> {
+    /// Whether the feed tells of everything below its base.
+    pub(super) fn is_complete(&self) -> bool {
+        self.before.as_deref().is_some_and(|following| following.is_complete)
+    }
+
     /// Whether the feed tells of every change to these facts: it was up all the time, they are of its server, and everything in
     /// them is below its base.
     pub(super) fn covers(&self, facts: &Facts, servers: &[ServerId]) -> bool {

@@ -45,7 +45,8 @@ pub(super) async fn run<S: Source>(
         let asked = Instant::now();
         let is_complete = source.poll(run).await?;
         if !is_up {
-            run.up(S::WORD, is_complete);
+            let every = waker.is_none().then_some(run.feed.settings.interval);
+            run.up(S::WORD, is_complete, every);
             is_up = true;
         }
         if is_complete {

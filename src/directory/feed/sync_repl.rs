@@ -200,7 +200,7 @@ impl SyncRepl {
             return;
         }
         watching.phase = Phase::Live;
-        run.up("syncrepl", true);
+        run.up("syncrepl", true, None);
         run.confirm(watching.since, watching.since);
     }
 
