@@ -257,12 +257,15 @@ impl Resolver {
         Groups::of(directory, &Lookup { settings: &settings, ..self.lookup(&about) }, &member).await
     }
 
-    /// Shows that the directory gives what the strategy relies on.
+    /// Shows that the directory has the bases of the searches, and gives what the strategy relies on.
     ///
     /// # Errors
     /// [`LookupError::Unfit`] where it does not; others where it could not be found out.
     pub(super) async fn prove(&self, directory: &impl Search) -> Result<(), LookupError> {
         let about = directory.about().await?;
+        for (key, base) in [("userSearch.base", &self.base), ("groupSearch.base", &self.groups.base)] {
+            proof::base(directory, key, base).await?;
+        }
         match self.strategy(&about) {
             Strategy::TokenGroups => active_directory::probe(directory, &self.base).await,
             Strategy::MemberOf => self.prove_member_of(directory, about.is_active_directory()).await,

@@ -1,17 +1,37 @@
-//! Whether a server maintains `memberOf`, which not every one does that has the attribute.
+//! What is looked at before a directory is relied on: whether it has the bases of the searches, and whether it maintains
+//! `memberOf`, which not every one does that has the attribute.
 
 use ldap3::Scope;
 
-use super::super::LookupError;
 use super::super::about::unfit;
 use super::super::groups::MEMBER_ATTRIBUTES;
 use super::super::ranges;
 use super::super::search::{Query, Step};
+use super::super::{LookupError, ResultCode};
 use super::{Resolver, Search};
 use crate::model::Dn;
 
 /// How many groups are looked at for one whose members can show that `memberOf` is maintained.
 const GROUPS_TO_PROVE_BY: usize = 10;
+
+/// Shows that there is an entry to search below: a name that is not written right would make every search fail.
+pub(super) async fn base(directory: &impl Search, key: &str, base: &str) -> Result<(), LookupError> {
+    let query = Query {
+        attributes: vec!["1.1".to_owned()],
+        limit: 1,
+        step: Step::Proof,
+        ..Query::new(base.to_owned(), Scope::Base)
+    };
+    match directory.search(query).await {
+        Err(LookupError::Refused(ResultCode::NO_SUCH_OBJECT)) => {
+            let why =
+                format!("has no entry `{base}`, which is `{key}`; or the service's account may not read it");
+            Err(unfit("the directory server", why))
+        }
+        Err(error) => Err(error),
+        Ok(_) => Ok(()),
+    }
+}
 
 impl Resolver {
     /// Shows by a group that has members that these name it: a server that does not maintain `memberOf` answers as if nobody

@@ -218,20 +218,26 @@ fn a_directory_of_another_kind_than_configured_ends_the_start_by_its_name() {
     let site = Site::new(&[("all.yaml", &policy("all", "Allow", "[{kind: Everyone}]", "[pods]"))]);
     let sound = configuration(&directory(&slapd, Transport::Ldaps, PATIENT, ""));
     let groups = format!("groupSearch: {{base: \"{GROUPS}\"");
+    let url = slapd.ldaps_url();
     for (from, to, said) in [
         (
             "userSearch:",
             "flavour: activeDirectory\n    userSearch:",
-            "is OpenLDAP, and `flavour` is `activeDirectory`",
+            ["is OpenLDAP, and `flavour` is `activeDirectory`", &url],
         ),
-        (&groups, &format!("{groups}, strategy: tokenGroups"), "`groupSearch.strategy: tokenGroups`"),
+        (&groups, &format!("{groups}, strategy: tokenGroups"), ["`groupSearch.strategy: tokenGroups`", &url]),
+        (
+            &groups,
+            "groupSearch: {base: \"ou=grups,dc=example,dc=test\"",
+            ["has no entry `ou=grups,dc=example,dc=test`", "`groupSearch.base`"],
+        ),
     ] {
         let text = sound.replacen(from, to, 1);
         assert_ne!(text, sound);
         site.write("config.yaml", &text);
         let (code, out, err) = run(&site.path(""), &["serve", "--config", "config.yaml"]);
         assert_eq!((code, out.as_str()), (5, ""), "{err}");
-        assert!(err.contains(said) && err.contains(&slapd.ldaps_url()), "{err}");
+        assert!(said.iter().all(|said| err.contains(said)), "{err}");
         assert!(!err.contains("\"serving\""), "{err}");
     }
 }
