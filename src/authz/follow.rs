@@ -108,10 +108,9 @@ impl Authorizer {
                 handle.spawn(async move { authorizer.joined_by_somebody(group, dn).await });
             }
             Change::Anything => {
-                self.changes.note_all_names();
-                remember(Given::Names);
-                remember(Given::All);
-                self.give_up("anything", cache.invalidate_all());
+                if self.changes.storms.admit_all(Instant::now()) {
+                    self.give_up_everything("anything");
+                }
             }
             Change::Confirmed { since, until } => cache.confirm(since, until),
             Change::Interrupted => {
@@ -141,21 +140,30 @@ impl Authorizer {
         };
         if is_harmless {
             people.cache.interrupt();
-        } else {
+        } else if self.changes.storms.admit_all(Instant::now()) {
             self.remember(Given::All);
             self.give_up("group", people.cache.invalidate_all());
         }
+    }
+
+    /// Whatever is held may be another, and whatever groups are called.
+    fn give_up_everything(&self, cause: &str) {
+        let Some(people) = &self.people else { return };
+        self.changes.note_all_names();
+        self.remember(Given::Names);
+        self.remember(Given::All);
+        self.give_up(cause, people.cache.invalidate_all());
     }
 
     /// Gives up what waited until now.
     pub(super) fn give_up_what_is_due(&self, now: Instant) {
         let Some(people) = &self.people else { return };
         let storms = self.changes.storms.due(now);
-        let storms = match storms.all {
-            true => people.cache.invalidate_all(),
-            false => people.cache.invalidate(storms.triggers),
-        };
-        self.give_up("storm", storms);
+        if storms.all {
+            self.give_up_everything("storm");
+        } else {
+            self.give_up("storm", people.cache.invalidate(storms.triggers));
+        }
         let lagging = self.changes.lag.due(people.directory.strayed(), now);
         if lagging.names {
             self.changes.note_all_names();

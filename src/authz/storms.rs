@@ -1,4 +1,5 @@
-//! Changes of one entry that come so often that acting on each would lock out whoever it concerns.
+//! Changes that come so often that acting on each would lock out whoever it concerns: those of one entry, and those that
+//! concern everybody.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -38,6 +39,8 @@ pub(super) struct Due {
 #[derive(Default)]
 struct Inner {
     watched: HashMap<EntityId, Storm>,
+    /// The changes that concern everybody.
+    of_all: Option<Storm>,
     /// When the watched were last looked through for those that are calm.
     swept: Option<Instant>,
     /// What waits for the end of the window, and when that is.
@@ -51,6 +54,28 @@ struct Storm {
     waits: bool,
 }
 
+impl Storm {
+    fn new(now: Instant) -> Self {
+        Self { calm_at: now, waits: false }
+    }
+
+    /// Whether one more change is acted on at once. If not, it waits for the end of the window.
+    fn admits(&mut self, now: Instant) -> bool {
+        if !self.waits && self.calm_at < now + WINDOW * BURST {
+            self.calm_at = self.calm_at.max(now) + WINDOW;
+            return true;
+        }
+        self.waits = true;
+        false
+    }
+
+    /// What waited is acted on.
+    fn act(&mut self, now: Instant) {
+        self.calm_at = self.calm_at.max(now) + WINDOW;
+        self.waits = false;
+    }
+}
+
 impl Storms {
     /// What is to be given up because of a change; empty in a storm, where it is given up a little later.
     pub(super) fn admit(&self, change: EntryChange, now: Instant) -> Vec<Trigger> {
@@ -58,34 +83,45 @@ impl Storms {
         if !inner.watched.contains_key(&change.id) && !inner.has_room(now) {
             return change.triggers;
         }
-        let storm = inner.watched.entry(change.id).or_insert(Storm { calm_at: now, waits: false });
-        if !storm.waits && storm.calm_at < now + WINDOW * BURST {
-            storm.calm_at = storm.calm_at.max(now) + WINDOW;
+        if inner.watched.entry(change.id).or_insert_with(|| Storm::new(now)).admits(now) {
             return change.triggers;
         }
-        storm.waits = true;
+        self.postpone(inner, now, |due| {
+            due.triggers.extend(change.triggers);
+            due.all |= due.triggers.len() > MAX_WAITING;
+        });
+        Vec::new()
+    }
+
+    /// Whether everything is to be given up because of a change; if not, it is a little later.
+    pub(super) fn admit_all(&self, now: Instant) -> bool {
+        let mut inner = self.inner();
+        if inner.of_all.get_or_insert_with(|| Storm::new(now)).admits(now) {
+            return true;
+        }
+        self.postpone(inner, now, |due| due.all = true);
+        false
+    }
+
+    fn postpone(&self, mut inner: MutexGuard<'_, Inner>, now: Instant, add: impl FnOnce(&mut Due)) {
         let is_first = inner.waiting.is_none();
         let (_, due) = inner.waiting.get_or_insert_with(|| (now + WINDOW, Due::default()));
-        due.triggers.extend(change.triggers);
-        if due.triggers.len() > MAX_WAITING {
-            due.all = true;
+        add(due);
+        if due.all {
             due.triggers.clear();
         }
         drop(inner);
         if is_first {
             self.something_later.notify_one();
         }
-        Vec::new()
     }
 
     /// What is to be given up now, because a window ended.
     pub(super) fn due(&self, now: Instant) -> Due {
         let mut inner = self.inner();
         let Some((_, due)) = inner.waiting.take_if(|(at, _)| *at <= now) else { return Due::default() };
-        for storm in inner.watched.values_mut().filter(|storm| storm.waits) {
-            storm.calm_at = storm.calm_at.max(now) + WINDOW;
-            storm.waits = false;
-        }
+        let Inner { watched, of_all, .. } = &mut *inner;
+        watched.values_mut().chain(of_all).filter(|storm| storm.waits).for_each(|storm| storm.act(now));
         inner.sweep(now);
         due
     }
@@ -143,6 +179,17 @@ mod tests {
         assert!((1..=2).contains(&during.count()), "once a window");
         let _last = storms.due(start + WINDOW * 10);
         assert!(!storms.admit(change("g"), start + WINDOW * 20).is_empty(), "the storm is over");
+    }
+
+    #[test]
+    fn changes_that_concern_everybody_are_acted_on_in_windows_too() {
+        let (storms, start) = (Storms::default(), Instant::now());
+        let at_once = (0..1_000).filter(|_| storms.admit_all(start)).count();
+        assert_eq!(at_once, usize::try_from(BURST).unwrap());
+        assert!(!storms.admit(change("g"), start).is_empty(), "it is another storm");
+        assert!(storms.due(start + WINDOW).all);
+        assert!(!storms.due(start + WINDOW * 2).all);
+        assert!(storms.admit_all(start + WINDOW * 20), "the storm is over");
     }
 
     #[test]

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use moka::policy::EvictionPolicy;
 use moka::sync::Cache;
-use tokio::sync::watch;
+use tokio::sync::{OwnedSemaphorePermit, watch};
 
 use super::entry::{Entry, Life};
 use super::ledger::Ticket;
@@ -23,8 +23,9 @@ pub(super) const MAX_LOADS: usize = 32;
 /// How many more may wait for their turn; further ones are refused at once.
 pub(super) const MAX_WAITING_LOADS: usize = 1_024;
 
-/// How many loads, waiting ones included, there may be for a refresh to begin: those that somebody waits for go first.
-const MAX_LOADS_FOR_REFRESH: usize = MAX_LOADS + MAX_WAITING_LOADS / 2;
+/// How many refreshes there may be at once, of which none waits long for its turn: after everything was due for one, those
+/// that somebody waits for must not stand behind those that nobody waits for.
+pub(super) const MAX_REFRESHES: usize = MAX_LOADS / 2;
 
 /// The pause after a failed load before the same subject is tried again.
 pub(super) const BACK_OFF: Duration = Duration::from_secs(1);
@@ -144,7 +145,7 @@ where
     drop(loads);
     match begun {
         Ok((loader, pending)) => {
-            loader.spawn(Arc::clone(load));
+            loader.spawn(Arc::clone(load), None);
             Joined::Begun(pending)
         }
         Err(why) => Joined::Refused(why),
@@ -164,10 +165,11 @@ where
     if loads.pending.contains_key(user) || shared.find(user).is_some_and(|(_, life)| life == Life::Fresh) {
         return;
     }
-    let begun = loads.begin(shared, user, MAX_LOADS_FOR_REFRESH);
+    let Ok(permit) = Arc::clone(&shared.refreshes).try_acquire_owned() else { return };
+    let begun = loads.begin(shared, user, MAX_LOADS + MAX_WAITING_LOADS);
     drop(loads);
     if let Ok((loader, _)) = begun {
-        loader.spawn(Arc::new(load()));
+        loader.spawn(Arc::new(load()), Some(permit));
     }
 }
 
@@ -189,8 +191,8 @@ struct Loader<P: Send + Sync + 'static> {
 
 impl<P: Send + Sync + 'static> Loader<P> {
     /// Runs the load in the background. To be called without the lock of the loads: a runtime that is stopping drops the
-    /// load at once.
-    fn spawn<F, Fut, E>(self, load: Arc<F>)
+    /// load at once. `refresh` is its place among the refreshes, where it is one.
+    fn spawn<F, Fut, E>(self, load: Arc<F>, refresh: Option<OwnedSemaphorePermit>)
     where
         F: Fn(Option<Arc<Facts>>) -> Fut + Send + Sync + 'static,
         Fut: Future<Output = Result<Facts, E>> + Send + 'static,
@@ -200,6 +202,7 @@ impl<P: Send + Sync + 'static> Loader<P> {
         handle.spawn(async move {
             let outcome = self.run(&load).await;
             self.end(outcome);
+            drop(refresh);
         });
     }
 

@@ -161,6 +161,7 @@ struct Shared<P> {
     coverage: ArcSwap<Coverage>,
     loads: Mutex<Loads<P>>,
     permits: Semaphore,
+    refreshes: Arc<Semaphore>,
     counters: Counters,
 }
 
@@ -200,6 +201,7 @@ impl<P: Send + Sync + 'static> FactsCache<P> {
                 coverage: ArcSwap::default(),
                 loads: Mutex::new(Loads::new()),
                 permits: Semaphore::new(loads::MAX_LOADS),
+                refreshes: Arc::new(Semaphore::new(loads::MAX_REFRESHES)),
                 counters: Counters {
                     hit: counter("hit"),
                     miss: counter("miss"),

@@ -414,6 +414,29 @@ async fn no_more_loads_run_or_wait_than_the_bounds_say() {
     fresh(it.get("one-too-many").await);
 }
 
+#[tokio::test]
+async fn whoever_is_waited_for_does_not_stand_behind_refreshes() {
+    let it = fixture();
+    let many = loads::MAX_REFRESHES * 3;
+    it.open_gate(many);
+    for number in 0..many {
+        fresh(it.get(&format!("user-{number}")).await);
+        it.reading().await;
+    }
+    it.grow_old(Duration::from_secs(61));
+    for number in 0..many {
+        fresh(it.get(&format!("user-{number}")).await);
+    }
+    for _ in 0..loads::MAX_REFRESHES {
+        it.reading().await;
+    }
+    let newcomer = it.spawn_get("newcomer");
+    it.reading().await;
+    assert_eq!(it.loads(), many + loads::MAX_REFRESHES + 1, "no other refresh began");
+    it.open_gate(loads::MAX_REFRESHES + 1);
+    fresh(newcomer.await.unwrap());
+}
+
 /// Readers and writers at once: after a change has been announced, nobody sees what was before it.
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn no_reader_ever_sees_facts_older_than_an_announced_change() {
