@@ -60,7 +60,17 @@ impl Names {
         }
     }
 
-    fn add(&mut self, more: BTreeSet<GroupName>) {
+    /// These and those.
+    pub(super) fn and(mut self, more: Self) -> Self {
+        match more {
+            Self::None => {}
+            Self::Some(names) => self.add(names),
+            Self::All => self = Self::All,
+        }
+        self
+    }
+
+    pub(super) fn add(&mut self, more: BTreeSet<GroupName>) {
         match self {
             Self::All => {}
             Self::Some(names) => names.extend(more),

@@ -39,29 +39,30 @@ pub(super) fn begin(authorizer: &Arc<Authorizer>, handle: &Handle) {
 /// Binds when the store has a new set, when a group that it names may be another one, and now and then.
 async fn names(authorizer: Weak<Authorizer>) {
     let Some(mut sets) = authorizer.upgrade().map(|authorizer| authorizer.store.subscribe()) else { return };
-    let mut again = Names::All;
+    let (mut again, mut told) = (Names::All, Names::None);
+    let (mut all_since, mut retry) = (Instant::now(), names::RETRY);
     loop {
         let Some(strong) = authorizer.upgrade() else { return };
         let begun = Instant::now();
-        let is_complete = strong.bind(&again).await;
+        let missed = strong.bind(&again, &told).await;
+        if again == Names::All && missed != Names::All {
+            all_since = begun;
+        }
         let changes = Arc::clone(&strong.changes);
-        let pause = match (is_complete, strong.is_followed()) {
-            (false, _) => names::RETRY,
-            (true, false) => names::REFRESH,
-            (true, true) => REFRESH_FOLLOWED,
-        };
+        let period = if strong.is_followed() { REFRESH_FOLLOWED } else { names::REFRESH };
         drop(strong);
+        let all_at = all_since + period;
+        retry = if missed == Names::None { names::RETRY } else { retry };
+        let next = if missed == Names::None { all_at } else { begun + retry };
         tokio::select! {
             changed = sets.changed() => if changed.is_err() { return },
             () = changes.names_changed.notified() => tokio::time::sleep_until((begun + LEAST_PAUSE).into()).await,
-            () = tokio::time::sleep(pause) => again = Names::All,
+            () = tokio::time::sleep_until(next.into()) => retry = (retry * 2).min(names::REFRESH),
         }
         // What could not be asked for is asked for once more, whatever woke us.
-        again = match (is_complete, again, changes.take_names()) {
-            (_, Names::All, _) | (_, _, Names::All) => Names::All,
-            (true, _, noted) => noted,
-            (false, ..) => Names::All,
-        };
+        let noted = changes.take_names();
+        told = if missed == Names::None { noted.clone() } else { told.and(noted.clone()) };
+        again = if Instant::now() >= all_at { Names::All } else { missed.and(noted) };
     }
 }
 
@@ -204,14 +205,15 @@ impl Authorizer {
     }
 
     /// Resolves the names of the policy set that the store has, those that are known already only where they are in `again`,
-    /// and puts it in force. Returns whether all were answered.
-    async fn bind(&self, again: &Names) -> bool {
+    /// and puts it in force. `told` are those that changes concerned since they were answered for. Returns what is to be asked
+    /// for again.
+    async fn bind(&self, again: &Names, told: &Names) -> Names {
         let set = self.store.current();
         self.changes.begin_names();
         let known = self.names().clone();
-        let (names, complete) = match &self.people {
-            Some(people) => names::resolve(&people.directory, &set, &known, again).await,
-            None => (GroupNames::default(), true),
+        let (names, missed) = match &self.people {
+            Some(people) => names::resolve(&people.directory, &set, &known, again, told).await,
+            None => (GroupNames::default(), Names::None),
         };
         let is_new = !Arc::ptr_eq(self.bound.load().set(), &set);
         if is_new || names.generation != known.generation {
@@ -227,7 +229,7 @@ impl Authorizer {
             self.changes.end_names(&self.names());
         }
         self.names_known.store(true, Ordering::Release);
-        complete
+        missed
     }
 
     pub(super) fn record_set(&self) {

@@ -21,18 +21,20 @@ const DEADLINE: Duration = Duration::from_secs(5);
 /// After which time names are resolved again.
 pub(super) const REFRESH: Duration = Duration::from_secs(60);
 
-/// After which time names are resolved again where the directory did not answer for all of them.
+/// After which time names are resolved again for which the directory did not answer; each time in a row doubles it, up to
+/// [`REFRESH`].
 pub(super) const RETRY: Duration = Duration::from_secs(2);
 
 /// Resolves the names of a policy set: those that are not known, and those that may mean something else now. What the
-/// directory does not answer keeps its last resolution, and is unknown where it has none. Returns whether it could be asked
-/// for all of them.
+/// directory does not answer keeps its last resolution, and is unknown where it has none, or where a change told of that very
+/// name (`told`). Returns what is to be asked for again.
 pub(super) async fn resolve(
     directory: &Arc<Directory>,
     set: &PolicySet,
     known: &GroupNames,
     again: &Names,
-) -> (GroupNames, bool) {
+    told: &Names,
+) -> (GroupNames, Names) {
     let names: BTreeSet<String> = set.group_names().map(str::to_owned).collect();
     let asked: Vec<String> = names
         .iter()
@@ -41,7 +43,7 @@ pub(super) async fn resolve(
         .collect();
     let deadline = Instant::now() + DEADLINE;
     let mut resolved = GroupNames { names: Default::default(), generation: known.generation };
-    let mut complete = true;
+    let mut missed = Names::None;
     let mut answers = futures_util::stream::iter(asked)
         .map(|name| async move {
             let answer = directory.resolve_group_name(&name, deadline).await;
@@ -56,16 +58,21 @@ pub(super) async fn resolve(
             Err(error) => {
                 tracing::warn!(group = %name, %error, "a policy's group name could not be resolved");
                 // Whoever did not answer one will not answer a thousand in time. But one bad name is no outage: the others
-                // are asked for, and it is asked for again no sooner than they are.
+                // are asked for.
                 if !error.is_of_one_question() {
-                    complete = false;
+                    missed = Names::All;
                     break;
                 }
+                missed.add(BTreeSet::from([name]));
             }
         }
     }
     drop(answers);
-    for name in names {
+    let is_in_doubt = |name: &str| {
+        let is_in = |names: &Names| matches!(names, Names::Some(names) if names.contains(name));
+        is_in(&missed) && is_in(told)
+    };
+    for name in names.into_iter().filter(|name| !is_in_doubt(name)) {
         if let Some(last) = known.names.get(&name) {
             resolved.names.entry(name).or_insert_with(|| last.clone());
         }
@@ -73,5 +80,5 @@ pub(super) async fn resolve(
     if resolved.names != known.names {
         resolved.generation += 1;
     }
-    (resolved, complete)
+    (resolved, missed)
 }

@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::directory::persona::samples::{OPEN_COMPANY, record};
+use crate::directory::persona::{Fault, Outcome};
 
 const CN_LEAF: &str = "cn=leaf,ou=groups,dc=corp,dc=example";
 const UID_ADA: &str = "uid=ada,ou=people,dc=corp,dc=example";
@@ -83,4 +84,23 @@ async fn a_deny_does_not_lose_its_group_by_a_rename() {
     });
     scene.resolves_all_but(0).await;
     assert_eq!(scene.decides("ada", "pods").await, Decision::Deny);
+}
+
+#[tokio::test]
+async fn a_name_that_may_be_anothers_is_unknown_until_the_directory_answers_for_it() {
+    let server = Persona::open_ldap(OPEN_COMPANY).await;
+    let scene = Scene::start(&[&server], &policy("Deny", "leaf", "pods"), |_| ()).await;
+    assert_eq!(scene.decides("bob", "pods").await, Decision::NoOpinion);
+    server.fault_where(Fault::Result(Outcome::new(80, "")), |search| search.filter.contains("(cn=leaf)"));
+    let bob = "uid=bob,ou=people,dc=corp,dc=example";
+    server.change(|content| {
+        content.delete(CN_LEAF);
+        content.add(&record(CN_LEAF, "groupOfNames", &[("cn", "leaf"), ("member", bob)]));
+    });
+    scene.resolves_all_but(1).await;
+    assert_eq!(scene.decides("bob", "pods").await, Decision::Deny, "it may be the one that he is in");
+    server.heal();
+    scene.resolves_all_but(0).await;
+    scene.turns_to("bob", "pods", Decision::Deny).await;
+    scene.turns_to("ada", "pods", Decision::NoOpinion).await;
 }
