@@ -214,7 +214,7 @@ async fn tell(run: &mut Run, name: &str, entry: &Entry) -> Result<(), LookupErro
     if (is_moved || is_other_type) && !is_new {
         // Only that is told: its other names may count now, or no more.
         match whole(run, &id).await? {
-            Some(whole) if Kind::of(&whole) != Kind::Container => {
+            Some(whole) if !run.scope.is_container(&whole) => {
                 triggers.extend(names_of_person(&whole, &run.wording));
                 group_names = Some(names_of_group(&whole, &run.wording, &run.wording.group_name));
                 // It may have been moved to where groups are looked for.
