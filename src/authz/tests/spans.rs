@@ -260,3 +260,14 @@ async fn a_feed_that_stops_bounds_what_is_allowed() {
     scene.grow_old(Duration::from_secs(2 * 3_600));
     assert_ne!(scene.decides("ada", "pods").await, Decision::Allow);
 }
+
+#[tokio::test]
+async fn facts_with_an_entry_whose_uuid_cannot_be_read_are_not_followed_by_uuids() {
+    for hidden in [CN_MID, "uid=ada,ou=people,dc=corp,dc=example"] {
+        let server = Persona::open_ldap(OPEN_COMPANY).await;
+        server.hide(move |name, kind| name == hidden && kind == "entryuuid");
+        let scene = Scene::start(&[&server], &policy("Allow", "top", "pods"), |_| ()).await;
+        assert!(!scene.read("ada").await.unwrap().followed, "{hidden}");
+        assert!(scene.read("bob").await.unwrap().followed, "nothing of bob's is hidden");
+    }
+}
