@@ -289,6 +289,18 @@ impl Resolver {
         self.attributes.values().map(String::as_str)
     }
 
+    /// The attributes, in lower case, on which it depends whether somebody is found.
+    pub(super) fn filter_attributes(&self) -> impl Iterator<Item = &str> {
+        self.filter.iter().flat_map(Template::told)
+    }
+
+    /// Why facts depend on what no change feed tells; `None` where they do not.
+    pub(super) fn untold(&self) -> Option<&'static str> {
+        let is_told = self.filter.as_ref().is_none_or(Template::is_told);
+        (!is_told)
+            .then_some("`userSearch.filter` depends on what changes without a change of the person's entry")
+    }
+
     /// The groups that are known by the names that others list them by.
     pub(super) fn table(&self) -> &GroupTable {
         &self.table

@@ -271,3 +271,48 @@ async fn facts_with_an_entry_whose_uuid_cannot_be_read_are_not_followed_by_uuids
         assert!(scene.read("bob").await.unwrap().followed, "nothing of bob's is hidden");
     }
 }
+
+/// What a person has to have to be found, beside a name.
+fn found_by(clause: &str) -> impl FnOnce(&mut directory::Settings) {
+    let filter = format!("(&(sAMAccountName={{username}}){clause})");
+    move |settings| {
+        settings.change_feed = ChangeFeed::DirSync;
+        settings.user_search.filter = Some(filter);
+    }
+}
+
+#[tokio::test]
+async fn somebody_who_is_found_no_more_by_any_part_of_the_filter_is_given_up() {
+    for clause in ["(extensionAttribute5=k8s)", "(!(extensionAttribute6=*))", "(extensionAttribute5=k*)"] {
+        let server = Persona::active_directory(COMPANY).await;
+        server.set(|manner| manner.sees_deleted = true);
+        for user in [ADA, BOB] {
+            server.change(|content| content.set(user, "extensionAttribute5", &["k8s"]));
+        }
+        let scene = read(&server, found_by(clause)).await;
+        server.change(|content| match clause.starts_with("(!") {
+            true => content.set(ADA, "extensionAttribute6", &["x"]),
+            false => content.set(ADA, "extensionAttribute5", &[]),
+        });
+        scene.given_up("ada").await;
+        assert!(scene.held("bob").is_some());
+        assert_eq!(scene.decides("ada", "pods").await, Decision::NoOpinion, "{clause}");
+    }
+}
+
+#[tokio::test]
+async fn an_account_that_expires_by_the_shadow_schema_is_given_up() {
+    let (server, scene) = domain(|settings| settings.change_feed = ChangeFeed::DirSync).await;
+    server.change(|content| content.set(ADA, "shadowExpire", &["1"]));
+    scene.given_up("ada").await;
+}
+
+#[tokio::test]
+async fn facts_that_depend_on_what_no_feed_tells_are_not_followed() {
+    let server = Persona::active_directory(COMPANY).await;
+    server.set(|manner| manner.sees_deleted = true);
+    let clause = format!("(memberOf={LEAF})");
+    let scene = Scene::start(&[&server], &policy("Allow", "top", "pods"), found_by(&clause)).await;
+    let facts = scene.read("ada").await.unwrap();
+    assert!(matches!(facts.person, Person::Found { .. }) && !facts.followed);
+}

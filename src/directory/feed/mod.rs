@@ -93,6 +93,7 @@ struct Following {
     since: Instant,
     server: ServerId,
     base: Dn,
+    /// Whether it tells of everything that facts depend on, deletions included.
     is_complete: bool,
     /// Whether entries are told by their `entryUUID`, which we may be unable to read.
     is_by_uuid: bool,
@@ -299,6 +300,10 @@ impl Run {
     fn up(&self, mechanism: &'static str, is_complete: bool) {
         let server = self.link.server();
         tracing::info!(%server, mechanism, is_complete, base = %self.scope.base, "the change feed is up");
+        let untold = self.feed.resolver.untold();
+        if let Some(why) = untold {
+            tracing::warn!(why, "facts are not kept for longer though they are followed");
+        }
         self.feed.pool.pin(Some(server.clone()));
         self.feed.metrics.feed_up.set(1);
         self.feed.state.show(|status| {
@@ -316,7 +321,7 @@ impl Run {
             since: Instant::now(),
             server,
             base: self.scope.base.clone(),
-            is_complete,
+            is_complete: is_complete && untold.is_none(),
             is_by_uuid: mechanism == "syncrepl",
             is_said: AtomicBool::new(false),
         };
