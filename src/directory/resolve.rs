@@ -295,10 +295,15 @@ impl Resolver {
     }
 
     /// Why facts depend on what no change feed tells; `None` where they do not.
-    pub(super) fn untold(&self) -> Option<&'static str> {
-        let is_told = self.filter.as_ref().is_none_or(Template::is_told);
-        (!is_told)
-            .then_some("`userSearch.filter` depends on what changes without a change of the person's entry")
+    pub(super) fn untold(&self, about: &About) -> Option<&'static str> {
+        if !self.filter.as_ref().is_none_or(Template::is_told) {
+            return Some(
+                "`userSearch.filter` depends on what changes without a change of the person's entry",
+            );
+        }
+        // An overlay writes it after the group was written, which may be told before, and tells of nobody it writes it to.
+        let is_late = self.strategy(about) == Strategy::MemberOf && !about.is_active_directory();
+        is_late.then_some("`memberOf` is written after the change of a group is told, and that is not told")
     }
 
     /// The groups that are known by the names that others list them by.

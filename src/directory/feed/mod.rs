@@ -300,7 +300,7 @@ impl Run {
     fn up(&self, mechanism: &'static str, is_complete: bool) {
         let server = self.link.server();
         tracing::info!(%server, mechanism, is_complete, base = %self.scope.base, "the change feed is up");
-        let untold = self.feed.resolver.untold();
+        let untold = self.feed.resolver.untold(self.link.about());
         if let Some(why) = untold {
             tracing::warn!(why, "facts are not kept for longer though they are followed");
         }
