@@ -110,13 +110,18 @@ impl Entry {
 
     /// What stays the same when the entry is renamed, where the server has it; otherwise the normal form of its name.
     ///
+    /// An `entryUUID` comes first: it is what a synchronization calls the entry (RFC 4533, 1.3), and Active Directory has none.
+    ///
     /// # Errors
     /// Where the identifying attribute is malformed.
     pub(super) fn id(&self) -> Result<EntityId, LookupError> {
+        if let Some(uuid) = self.first("entryuuid")? {
+            return Ok(EntityId::new(uuid));
+        }
         if let Some(guid) = self.values("objectguid")?.first() {
             return guid_text(guid).map(|text| EntityId::new(&text));
         }
-        for name in ["entryuuid", "nsuniqueid", "ipauniqueid"] {
+        for name in ["nsuniqueid", "ipauniqueid"] {
             if let Some(id) = self.first(name)? {
                 return Ok(EntityId::new(id));
             }
@@ -354,6 +359,9 @@ mod tests {
             [0x33, 0x22, 0x11, 0x00, 0x55, 0x44, 0x77, 0x66, 0x88, 0x99, 0xaa, 0xbb, 0xcc, 0xdd, 0xee, 0xff];
         let found = entry(b"cn=a", vec![attribute(b"objectGUID", &[&guid])]).unwrap();
         assert_eq!(found.id().unwrap().to_string(), "00112233-4455-6677-8899-aabbccddeeff");
+        let both = [attribute(b"objectGUID", &[&guid]), attribute(b"entryUUID", &[b"U-1"])];
+        let both = entry(b"cn=a", both.into()).unwrap().id().unwrap();
+        assert_eq!(both.to_string(), "u-1", "which a synchronization calls it by");
         let sid = [1, 2, 0, 0, 0, 0, 0, 5, 32, 0, 0, 0, 0x21, 2, 0, 0];
         let found = entry(b"cn=a", vec![attribute(b"objectSid", &[&sid])]).unwrap();
         assert_eq!(found.id().unwrap().to_string(), "s-1-5-32-545");

@@ -55,7 +55,32 @@ pub(super) fn any_of(filters: &[String]) -> String {
 pub(super) struct Template {
     text: String,
     attributes: Vec<String>,
+    /// All attributes that it asks for, in lower case and without options.
+    asked: Vec<String>,
+    has_chain: bool,
 }
+
+/// Attributes whose value on an entry changes without a change of the entry: links back, and what is computed (MS-ADTS
+/// 3.1.1.4.5). `memberOf` by its identifier too.
+const COMPUTED: [&str; 14] = [
+    "memberof",
+    "1.2.840.113556.1.2.102",
+    "ismemberof",
+    "msds-memberoftransitive",
+    "directreports",
+    "managedobjects",
+    "tokengroups",
+    "tokengroupsglobalanduniversal",
+    "tokengroupsnogcacceptable",
+    "canonicalname",
+    "msds-principalname",
+    "msds-user-account-control-computed",
+    "msds-userpasswordexpirytimecomputed",
+    "anr",
+];
+/// Attributes that each domain controller keeps for itself, so that no other one is told of them (MS-ADTS 3.1.1.1.3).
+const OWN_TO_A_SERVER: [&str; 6] =
+    ["lastlogon", "lastlogoff", "logoncount", "badpwdcount", "badpasswordtime", "modifytimestamp"];
 
 /// Why a template cannot be used.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -82,18 +107,21 @@ impl Template {
         }
         let filter =
             parse_filter(text.replace(PLACEHOLDER, PROBE)).map_err(|()| TemplateError::NotAFilter)?;
-        let mut attributes = attributes_equal_to_probe(filter.into_structure());
+        let filter = filter.into_structure();
+        let (asked, has_chain) = asked_for(filter.clone());
+        let mut attributes = attributes_equal_to_probe(filter);
         if attributes.len() != places {
             return Err(TemplateError::NotAValue);
         }
         attributes.sort_unstable();
         attributes.dedup();
-        Ok(Self { text: text.to_owned(), attributes })
+        Ok(Self { text: text.to_owned(), attributes, asked, has_chain })
     }
 
     /// `(uid={username})`, as most directories have it.
     pub(super) fn usual() -> Self {
-        Self { text: format!("(uid={PLACEHOLDER})"), attributes: vec!["uid".to_owned()] }
+        let uid = vec!["uid".to_owned()];
+        Self { text: format!("(uid={PLACEHOLDER})"), attributes: uid.clone(), asked: uid, has_chain: false }
     }
 
     /// The filter for this user.
@@ -105,11 +133,69 @@ impl Template {
     pub(super) fn attributes(&self) -> &[String] {
         &self.attributes
     }
+
+    /// The attributes, in lower case, on which it depends whether an entry is found, as far as their changes are told.
+    pub(super) fn told(&self) -> impl Iterator<Item = &str> {
+        self.asked.iter().map(String::as_str).filter(|name| !is_untold(name))
+    }
+
+    /// Whether it depends on nothing else.
+    pub(super) fn is_told(&self) -> bool {
+        !self.has_chain && !self.asked.iter().any(|name| is_untold(name))
+    }
 }
 
 const AND: u64 = 0;
 const OR: u64 = 1;
+const NOT: u64 = 2;
 const EQUALITY: u64 = 3;
+const EXTENSIBLE: u64 = 9;
+/// Of an extensible match: the rule, and the attribute (RFC 4511, 4.5.1.7.7).
+const RULE: u64 = 1;
+const TYPE: u64 = 2;
+/// Matching rules that only look at the attribute's own value: all or any of these bits (MS-ADTS 3.1.1.3.4.4).
+const BIT_RULES: [&[u8]; 2] = [b"1.2.840.113556.1.4.803", b"1.2.840.113556.1.4.804"];
+
+fn is_untold(name: &str) -> bool {
+    COMPUTED.contains(&name) || OWN_TO_A_SERVER.contains(&name)
+}
+
+/// All attributes that a filter asks for, and whether it has a match by a rule that may look at other entries, or at whatever
+/// attribute it likes.
+fn asked_for(filter: StructureTag) -> (Vec<String>, bool) {
+    let mut open = vec![filter];
+    let (mut asked, mut has_chain) = (Vec::new(), false);
+    while let Some(tag) = open.pop() {
+        let own = match (tag.id, tag.payload) {
+            (AND | OR | NOT, PL::C(children)) => {
+                open.extend(children);
+                continue;
+            }
+            (EXTENSIBLE, PL::C(children)) => {
+                let part = |id| children.iter().find(|part| part.id == id).map(|part| &part.payload);
+                let is_plain = match part(RULE) {
+                    Some(PL::P(rule)) => BIT_RULES.contains(&rule.as_slice()),
+                    _ => true,
+                };
+                has_chain |= !is_plain;
+                part(TYPE).cloned()
+            }
+            // All others begin with the attribute.
+            (_, PL::C(children)) => children.into_iter().next().map(|first| first.payload),
+            (_, own) => Some(own),
+        };
+        match own {
+            Some(PL::P(name)) => {
+                let name = String::from_utf8_lossy(&name).to_ascii_lowercase();
+                asked.push(name.split(';').next().unwrap_or_default().to_owned());
+            }
+            _ => has_chain = true,
+        }
+    }
+    asked.sort_unstable();
+    asked.dedup();
+    (asked, has_chain)
+}
 
 /// The attributes, in lower case, of the equalities with the probe that stand outside of any negation.
 fn attributes_equal_to_probe(filter: StructureTag) -> Vec<String> {
@@ -166,6 +252,27 @@ mod tests {
             ("(uid:caseExactMatch:={username})", TemplateError::NotAValue),
         ] {
             assert_eq!(Template::parse(text), Err(error), "{text}");
+        }
+    }
+
+    #[test]
+    fn everything_that_a_template_depends_on_is_known() {
+        let told = |text: &str| {
+            let template = Template::parse(&format!("(&(uid={{username}}){text})")).unwrap();
+            let told: Vec<String> = template.told().map(str::to_owned).collect();
+            (told.join(" "), template.is_told())
+        };
+        for (text, names, is_told) in [
+            ("(extensionAttribute5=k8s)", "extensionattribute5 uid", true),
+            ("(!(|(a=*)(B=x*y)))(c>=1)(d<=1)(e~=x)(f;lang-de=x)", "a b c d e f uid", true),
+            ("(!(userAccountControl:1.2.840.113556.1.4.803:=2))(cn:=x)", "cn uid useraccountcontrol", true),
+            ("(memberOf=cn=k8s)", "uid", false),
+            ("(!(memberOf:1.2.840.113556.1.4.1941:=cn=k8s))", "uid", false),
+            ("(manager:1.2.840.113556.1.4.1941:=cn=x)", "manager uid", false),
+            ("(:caseExactMatch:=x)", "uid", false),
+            ("(badPwdCount<=3)", "uid", false),
+        ] {
+            assert_eq!(told(text), (names.to_owned(), is_told), "{text}");
         }
     }
 

@@ -292,6 +292,23 @@ impl Resolver {
         self.attributes.values().map(String::as_str)
     }
 
+    /// The attributes, in lower case, on which it depends whether somebody is found.
+    pub(super) fn filter_attributes(&self) -> impl Iterator<Item = &str> {
+        self.filter.iter().flat_map(Template::told)
+    }
+
+    /// Why facts depend on what no change feed tells; `None` where they do not.
+    pub(super) fn untold(&self, about: &About) -> Option<&'static str> {
+        if !self.filter.as_ref().is_none_or(Template::is_told) {
+            return Some(
+                "`userSearch.filter` depends on what changes without a change of the person's entry",
+            );
+        }
+        // An overlay writes it after the group was written, which may be told before, and tells of nobody it writes it to.
+        let is_late = self.strategy(about) == Strategy::MemberOf && !about.is_active_directory();
+        is_late.then_some("`memberOf` is written after the change of a group is told, and that is not told")
+    }
+
     /// The groups that are known by the names that others list them by.
     pub(super) fn table(&self) -> &GroupTable {
         &self.table

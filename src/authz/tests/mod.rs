@@ -7,6 +7,7 @@ mod model;
 mod names;
 mod races;
 mod spans;
+mod subtrees;
 
 use std::collections::BTreeSet;
 use std::sync::PoisonError;

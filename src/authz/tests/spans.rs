@@ -4,13 +4,14 @@
 use super::*;
 use crate::directory::ChangeFeed;
 use crate::directory::persona::samples::{COMPANY, OPEN_COMPANY, record};
-use crate::directory::persona::{Asked, Fault, Outcome};
+use crate::directory::persona::{Asked, Fault, MemberOf, Outcome};
 
 const ADA: &str = "CN=Ada Lovelace,OU=People,DC=corp,DC=example";
 const BOB: &str = "CN=Bob,OU=People,DC=corp,DC=example";
 const LEAF: &str = "CN=leaf,OU=Groups,DC=corp,DC=example";
 const CN_LEAF: &str = "cn=leaf,ou=groups,dc=corp,dc=example";
 const CN_MID: &str = "cn=mid,ou=groups,dc=corp,dc=example";
+const UID_ADA: &str = "uid=ada,ou=people,dc=corp,dc=example";
 const UID_BOB: &str = "uid=bob,ou=people,dc=corp,dc=example";
 
 /// A service over a directory, who has read ada and bob.
@@ -259,4 +260,82 @@ async fn a_feed_that_stops_bounds_what_is_allowed() {
     assert_eq!(scene.decides("ada", "pods").await, Decision::Allow, "it is not old yet");
     scene.grow_old(Duration::from_secs(2 * 3_600));
     assert_ne!(scene.decides("ada", "pods").await, Decision::Allow);
+}
+
+#[tokio::test]
+async fn facts_with_an_entry_whose_uuid_cannot_be_read_are_not_followed_by_uuids() {
+    for hidden in [CN_MID, UID_ADA] {
+        let server = Persona::open_ldap(OPEN_COMPANY).await;
+        server.hide(move |name, kind| name == hidden && kind == "entryuuid");
+        let scene = Scene::start(&[&server], &policy("Allow", "top", "pods"), |_| ()).await;
+        assert!(!scene.read("ada").await.unwrap().followed, "{hidden}");
+        assert!(scene.read("bob").await.unwrap().followed, "nothing of bob's is hidden");
+    }
+}
+
+/// What a person has to have to be found, beside a name.
+fn found_by(clause: &str) -> impl FnOnce(&mut directory::Settings) {
+    let filter = format!("(&(sAMAccountName={{username}}){clause})");
+    move |settings| {
+        settings.change_feed = ChangeFeed::DirSync;
+        settings.user_search.filter = Some(filter);
+    }
+}
+
+#[tokio::test]
+async fn somebody_who_is_found_no_more_by_any_part_of_the_filter_is_given_up() {
+    for clause in ["(extensionAttribute5=k8s)", "(!(extensionAttribute6=*))", "(extensionAttribute5=k*)"] {
+        let server = Persona::active_directory(COMPANY).await;
+        server.set(|manner| manner.sees_deleted = true);
+        for user in [ADA, BOB] {
+            server.change(|content| content.set(user, "extensionAttribute5", &["k8s"]));
+        }
+        let scene = read(&server, found_by(clause)).await;
+        server.change(|content| match clause.starts_with("(!") {
+            true => content.set(ADA, "extensionAttribute6", &["x"]),
+            false => content.set(ADA, "extensionAttribute5", &[]),
+        });
+        scene.given_up("ada").await;
+        assert!(scene.held("bob").is_some());
+        assert_eq!(scene.decides("ada", "pods").await, Decision::NoOpinion, "{clause}");
+    }
+}
+
+#[tokio::test]
+async fn an_account_that_expires_by_the_shadow_schema_is_given_up() {
+    let (server, scene) = domain(|settings| settings.change_feed = ChangeFeed::DirSync).await;
+    server.change(|content| content.set(ADA, "shadowExpire", &["1"]));
+    scene.given_up("ada").await;
+}
+
+#[tokio::test]
+async fn facts_that_depend_on_what_no_feed_tells_are_not_followed() {
+    let server = Persona::active_directory(COMPANY).await;
+    server.set(|manner| manner.sees_deleted = true);
+    let clause = format!("(memberOf={LEAF})");
+    let scene = Scene::start(&[&server], &policy("Allow", "top", "pods"), found_by(&clause)).await;
+    let facts = scene.read("ada").await.unwrap();
+    assert!(matches!(facts.person, Person::Found { .. }) && !facts.followed);
+}
+
+#[tokio::test]
+async fn groups_that_are_known_by_an_overlays_word_are_not_followed_and_those_of_active_directory_are() {
+    let by_member_of = |settings: &mut directory::Settings| {
+        settings.group_search.strategy = directory::Strategy::MemberOf;
+    };
+    let server = Persona::open_ldap(OPEN_COMPANY).await;
+    server.change(|content| content.maintain_member_of(MemberOf::Direct));
+    let scene = Scene::start(&[&server], &policy("Allow", "top", "pods"), by_member_of).await;
+    scene.read("bob").await.unwrap();
+    // The overlay has not written yet what the feed told.
+    server.change(|content| {
+        content.maintain_member_of(MemberOf::AsGiven);
+        content.set(UID_ADA, "memberOf", &[CN_LEAF]);
+        content.remove_value(CN_LEAF, "member", UID_ADA);
+    });
+    let read = scene.read("ada").await.unwrap();
+    assert!(names(&read).contains("leaf") && !read.followed);
+
+    let (_server, scene) = domain(by_member_of).await;
+    assert!(scene.held("ada").unwrap().followed);
 }

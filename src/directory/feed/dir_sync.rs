@@ -38,7 +38,7 @@ const PATIENCE: Duration = Duration::from_secs(60);
 /// What is asked for, beside the attributes that are configured: only changes of these are told. `name` is what changes with
 /// a rename; `groupType` makes a group one of those that count, or none (MS-ADTS 3.1.1.4.5.19); of `tokenGroups` a server
 /// would refuse to tell.
-const ATTRIBUTES: [&str; 15] = [
+const ATTRIBUTES: [&str; 16] = [
     "objectClass",
     "objectGUID",
     "objectSid",
@@ -46,6 +46,7 @@ const ATTRIBUTES: [&str; 15] = [
     "userPrincipalName",
     "userAccountControl",
     "accountExpires",
+    "shadowExpire",
     "lockoutTime",
     "pwdLastSet",
     "primaryGroupID",
@@ -94,7 +95,8 @@ impl DirSync {
         let wording = &run.wording;
         let names = wording.user_names.iter().chain([&wording.group_name]).map(String::as_str);
         let mut attributes = ATTRIBUTES.to_vec();
-        for name in names.chain(run.feed.resolver.attribute_names()) {
+        let resolver = &run.feed.resolver;
+        for name in names.chain(resolver.attribute_names()).chain(resolver.filter_attributes()) {
             if !attributes.iter().any(|listed| listed.eq_ignore_ascii_case(name)) {
                 attributes.push(name);
             }
@@ -214,7 +216,7 @@ async fn tell(run: &mut Run, name: &str, entry: &Entry) -> Result<(), LookupErro
     if (is_moved || is_other_type) && !is_new {
         // Only that is told: its other names may count now, or no more.
         match whole(run, &id).await? {
-            Some(whole) if Kind::of(&whole) != Kind::Container => {
+            Some(whole) if !run.scope.is_container(&whole) => {
                 triggers.extend(names_of_person(&whole, &run.wording));
                 group_names = Some(names_of_group(&whole, &run.wording, &run.wording.group_name));
                 // It may have been moved to where groups are looked for.

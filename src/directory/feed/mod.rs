@@ -11,6 +11,7 @@
 //! - `poll`: whatever changed since the last time, by `uSNChanged`, or by `modifyTimestamp` elsewhere.
 
 use std::panic::AssertUnwindSafe;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -92,7 +93,12 @@ struct Following {
     since: Instant,
     server: ServerId,
     base: Dn,
+    /// Whether it tells of everything that facts depend on, deletions included.
     is_complete: bool,
+    /// Whether entries are told by their `entryUUID`, which we may be unable to read.
+    is_by_uuid: bool,
+    /// Whether it was said that we are.
+    is_said: AtomicBool,
 }
 
 /// What there is to say of a change feed.
@@ -302,6 +308,10 @@ impl Run {
     fn up(&self, mechanism: &'static str, is_complete: bool, every: Option<Duration>) {
         let server = self.link.server();
         tracing::info!(%server, mechanism, is_complete, base = %self.scope.base, "the change feed is up");
+        let untold = self.feed.resolver.untold(self.link.about());
+        if let Some(why) = untold {
+            tracing::warn!(why, "facts are not kept for longer though they are followed");
+        }
         self.feed.pool.pin(Some(server.clone()));
         self.feed.metrics.feed_up.set(1);
         self.feed.state.show(|status| {
@@ -316,8 +326,14 @@ impl Run {
             };
         });
         self.feed.state.teller.store(Some(Arc::new(server.clone())));
-        let following =
-            Following { since: Instant::now(), server, base: self.scope.base.clone(), is_complete };
+        let following = Following {
+            since: Instant::now(),
+            server,
+            base: self.scope.base.clone(),
+            is_complete: is_complete && untold.is_none(),
+            is_by_uuid: mechanism == "syncrepl",
+            is_said: AtomicBool::new(false),
+        };
         self.feed.state.following.store(Some(Arc::new(following)));
     }
 
@@ -364,17 +380,30 @@ impl Watch<'_> {
     }
 
     /// Whether the feed tells of every change to these facts: it was up all the time, they are of its server, and everything in
-    /// them is below its base.
+    /// them is below its base and known by what the feed calls it.
     pub(super) fn covers(&self, facts: &Facts, servers: &[ServerId]) -> bool {
         let now = self.state.following.load_full();
         let (Some(before), Some(now)) = (&self.before, now) else { return false };
-        let Person::Found { dn: person, .. } = &facts.person else { return false };
+        let Person::Found { id, dn: person } = &facts.person else { return false };
         let is_below = |dn: &Dn| dn.is_within(&now.base);
+        let mut ids = facts.groups.iter().map(|membership| &membership.group.id).chain([id]);
         now.is_complete
             && Arc::ptr_eq(before, &now)
             && servers.iter().all(|server| *server == now.server)
             && is_below(person)
             && facts.groups.iter().all(|membership| membership.group.dn.as_ref().is_some_and(is_below))
+            && (!now.is_by_uuid || ids.all(|id| now.knows(id)))
+    }
+}
+
+impl Following {
+    /// Whether an identity is one by which entries are told of. Where it is not, that is said once.
+    fn knows(&self, id: &EntityId) -> bool {
+        let is_known = sync::is_uuid(id);
+        if !is_known && !self.is_said.swap(true, Ordering::Relaxed) {
+            tracing::warn!(%id, "entryUUID cannot be read: whoever's facts have this entry is not followed");
+        }
+        is_known
     }
 }
 

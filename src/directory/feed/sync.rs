@@ -178,6 +178,17 @@ fn uuid_id(octets: &[u8]) -> Result<EntityId, LookupError> {
     )))
 }
 
+/// Whether an identity is a UUID as a synchronization writes it, and not the entry's name or what else it is known by where
+/// its `entryUUID` may not be read: the controls have UUIDs whatever the attributes' access says.
+pub(super) fn is_uuid(id: &EntityId) -> bool {
+    let id = id.to_string();
+    id.len() == 36
+        && id.bytes().enumerate().all(|(at, byte)| match at {
+            8 | 13 | 18 | 23 => byte == b'-',
+            _ => byte.is_ascii_hexdigit(),
+        })
+}
+
 /// The change sequence numbers of a cookie of OpenLDAP's: `rid=000,sid=001,csn=...;...` (slapd's `syncprov`).
 pub(super) fn csns(cookie: &[u8]) -> Vec<String> {
     let text = String::from_utf8_lossy(cookie);
@@ -213,6 +224,14 @@ mod tests {
         assert_eq!(State::read(&[]), Ok(None));
         for bad in [&b""[..], b"\x30\x03\x0a\x01\x07", b"\x30\x06\x0a\x01\x01\x04\x01x", b"\x04\x00"] {
             assert!(State::read(&[control(SYNC_STATE, bad)]).is_err(), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn identities_that_a_synchronization_would_not_use_are_known() {
+        assert!(is_uuid(&EntityId::new(ID)));
+        for other in ["uid=a,dc=x", "", "0a010203-04050607-08090a0b-0c0d0eff", &ID.replace('f', "g")] {
+            assert!(!is_uuid(&EntityId::new(other)), "{other}");
         }
     }
 

@@ -134,14 +134,17 @@ impl SyncRepl {
                 let Some(state) = State::read(&controls)? else { return Ok(()) };
                 match (state.kind, entry) {
                     (StateKind::Present, _) => watching.misses(run),
-                    (StateKind::Delete, _) => run.entry(gone(state.id), None, None),
+                    (StateKind::Delete, _) => {
+                        let settings = &run.feed.settings;
+                        if run.scope.may_take_others_along(&name, [&settings.users, &settings.groups]) {
+                            run.tell(Change::Anything);
+                        }
+                        run.entry(gone(state.id), None, None);
+                    }
                     (StateKind::Add | StateKind::Modify, Ok(entry)) => {
                         let kind = Kind::of(&entry);
-                        // While we are brought up to date, whatever changed is told of as added.
-                        if kind == Kind::Container
-                            && (state.kind == StateKind::Modify || watching.phase != Phase::Live)
-                        {
-                            // It may have been renamed, and with it whatever stands below it.
+                        if run.scope.is_container(&entry) {
+                            // It may have been renamed or moved here, and with it whatever stands below it.
                             run.tell(Change::Anything);
                         }
                         let change = changed(state.id, &entry, kind, &run.wording);
