@@ -123,7 +123,7 @@ impl Authorizer {
 
     /// Somebody may have joined a group, and who is not known. Where that may take something away from them, everything is
     /// given up; otherwise everything is refreshed when it is next used.
-    async fn joined_by_somebody(&self, group: EntityId, dn: Option<Dn>) {
+    pub(super) async fn joined_by_somebody(&self, group: EntityId, dn: Option<Dn>) {
         let Some(people) = &self.people else { return };
         let asking = Asking::new(&self.asking);
         let is_harmless = match dn {

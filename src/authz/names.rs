@@ -68,10 +68,8 @@ pub(super) async fn resolve(
         }
     }
     drop(answers);
-    let is_in_doubt = |name: &str| {
-        let is_in = |names: &Names| matches!(names, Names::Some(names) if names.contains(name));
-        is_in(&missed) && is_in(told)
-    };
+    let is_in_doubt =
+        |name: &str| matches!(&missed, Names::Some(missed) if missed.contains(name)) && told.contains(name);
     for name in names.into_iter().filter(|name| !is_in_doubt(name)) {
         if let Some(last) = known.names.get(&name) {
             resolved.names.entry(name).or_insert_with(|| last.clone());

@@ -179,3 +179,28 @@ async fn a_group_that_is_renamed_while_it_waits_to_be_read_is_read_by_its_new_na
     scene.given_up("bob").await;
     scene.turns_to("bob", "pods", Decision::Deny).await;
 }
+
+#[tokio::test]
+async fn nobody_is_locked_out_by_changes_of_everything_that_come_without_end() {
+    let server = Persona::open_ldap(OPEN_COMPANY).await;
+    let scene = Scene::start(&[&server], &policy("Deny", "leaf", "pods"), |_| ()).await;
+    for is_of_a_group in [false, true] {
+        let change = || async {
+            match is_of_a_group {
+                false => scene.authorizer.take(directory::Change::Anything, &Handle::current()),
+                true => scene.authorizer.joined_by_somebody(crate::model::EntityId::new("g"), None).await,
+            }
+        };
+        let end = Instant::now() + TOO_LONG;
+        loop {
+            scene.read("ada").await;
+            change().await;
+            if scene.held("ada").is_some() {
+                break;
+            }
+            assert!(Instant::now() < end, "nothing that is read outlives the next change");
+        }
+        // And yet the last of them is acted on.
+        scene.given_up("ada").await;
+    }
+}
