@@ -1,6 +1,7 @@
 //! The directory's client, the cache and the service together, over servers in this process: what is answered after the
 //! directory changed, whatever else happens at that moment.
 
+mod cost;
 mod joining;
 mod lagging;
 mod model;
