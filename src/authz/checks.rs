@@ -1,9 +1,15 @@
 //! What `/readyz` is made of.
 
+use std::collections::BTreeSet;
 use std::sync::atomic::Ordering;
 
 use super::Authorizer;
 use crate::directory::FeedStatus;
+use crate::model::{GroupNames, Resolved};
+use crate::policy::PolicySet;
+
+/// How many group names a check names.
+const MAX_NAMES_SHOWN: usize = 5;
 
 /// Whether one part of the service can do its work.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -54,7 +60,7 @@ impl Authorizer {
                 name: "group-names",
                 ok: names && unresolved == 0,
                 required: false,
-                detail: format!("{unresolved} group names in policies resolve to no one group"),
+                detail: of_names(self.bound.load().set(), &self.names()),
             });
             let feed = people.directory.feed();
             if let Some(detail) = of_feed(&feed) {
@@ -86,4 +92,30 @@ fn of_feed(feed: &FeedStatus) -> Option<String> {
     };
     let but = if feed.is_complete { "" } else { "; of what is deleted it does not hear" };
     Some(format!("{mechanism}: {told}{but}"))
+}
+
+/// Which group names in policies are not one group's, and why.
+fn of_names(set: &PolicySet, known: &GroupNames) -> String {
+    let names: BTreeSet<&str> = set.group_names().collect();
+    let lacking: Vec<String> = names
+        .iter()
+        .filter_map(|name| {
+            let why = match known.names.get(*name) {
+                Some(Resolved::Group(_)) => return None,
+                Some(Resolved::None) => "no group has it",
+                Some(Resolved::Several) => "several groups have it",
+                None => "the directory has not answered for it",
+            };
+            Some(format!("`{}`: {why}", name.escape_debug()))
+        })
+        .collect();
+    let Some(shown) = lacking.get(..lacking.len().min(MAX_NAMES_SHOWN)).filter(|shown| !shown.is_empty())
+    else {
+        return "each group name in policies is one group's".to_owned();
+    };
+    let more = match lacking.len() - shown.len() {
+        0 => String::new(),
+        more => format!("; and {more} more"),
+    };
+    format!("group names in policies that are not one group's: {}{more}", shown.join("; "))
 }

@@ -200,7 +200,7 @@ impl Authorizer {
         })
     }
 
-    fn names(&self) -> MutexGuard<'_, GroupNames> {
+    pub(super) fn names(&self) -> MutexGuard<'_, GroupNames> {
         self.names.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -215,6 +215,7 @@ impl Authorizer {
             Some(people) => names::resolve(&people.directory, &set, &known, again, told).await,
             None => (GroupNames::default(), Names::None),
         };
+        names::say(&known, &names);
         let is_new = !Arc::ptr_eq(self.bound.load().set(), &set);
         if is_new || names.generation != known.generation {
             let epoch = self.epoch.fetch_add(1, Ordering::Relaxed);

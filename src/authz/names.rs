@@ -9,7 +9,7 @@ use futures_util::StreamExt;
 
 use super::changes::Names;
 use crate::directory::Directory;
-use crate::model::GroupNames;
+use crate::model::{GroupNames, Resolved};
 use crate::policy::PolicySet;
 
 /// How many names are asked for at a time.
@@ -79,4 +79,20 @@ pub(super) async fn resolve(
         resolved.generation += 1;
     }
     (resolved, missed)
+}
+
+/// Says in the log which names are no longer one group's, and which are again.
+pub(super) fn say(before: &GroupNames, now: &GroupNames) {
+    for (group, now) in &now.names {
+        let before = before.names.get(group);
+        match now {
+            now if before == Some(now) => {}
+            Resolved::None => tracing::warn!(%group, "no group has the name that a policy uses"),
+            Resolved::Several => tracing::warn!(%group, "several groups have the name that a policy uses"),
+            Resolved::Group(_) if matches!(before, Some(Resolved::None | Resolved::Several)) => {
+                tracing::info!(%group, "the name that a policy uses is one group's now");
+            }
+            Resolved::Group(_) => {}
+        }
+    }
 }

@@ -302,7 +302,9 @@ async fn one_group_that_cannot_be_resolved_leaves_the_others_resolved() {
     });
     assert!(authorizer.settled(Duration::from_secs(20)).await);
     let names = authorizer.checks().into_iter().find(|check| check.name == "group-names").unwrap();
-    assert_eq!(names.detail, "1 group names in policies resolve to no one group");
+    let expected =
+        "group names in policies that are not one group's: `bad`: the directory has not answered for it";
+    assert_eq!(names.detail, expected);
 }
 
 #[test]

@@ -99,7 +99,7 @@ async fn readiness_is_said_in_a_word_or_check_by_check() {
     let revision = house.authorizer.revision();
     let expected = format!(
         "[+]draining: serving\n[+]policies (not required): revision {revision}\n\
-         [+]group-names (not required): 0 group names in policies resolve to no one group\n\
+         [+]group-names (not required): each group name in policies is one group's\n\
          [+]directory (not required): answers\nreadyz check passed\n"
     );
     assert_eq!(verbose, (200, expected));
