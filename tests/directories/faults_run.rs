@@ -9,8 +9,8 @@ use bailiwick::tls::{Identity, MinVersion, ServerContext};
 use tokio::time::sleep;
 
 use crate::faulty::{self, FakeServer, FaultProxy, Mode};
-use crate::fixture::{Service, Site, Transport, directory, eventually};
-use crate::load::{POLICIES, company, recovered};
+use crate::fixture::{READERS, Service, Site, Transport, directory, eventually};
+use crate::load::{company, recovered};
 use crate::resident::{Held, PASSING_THREADS};
 use crate::slapd::{PASSWORD, SYNCPROV, Slapd};
 use crate::trial::{CACHE, LASTING, Outcome, TIMEOUTS, Trial, is_fed};
@@ -79,7 +79,7 @@ impl Scene {
         let identity = Identity { cert_pem, key_pem };
         let tls = ServerContext::from_pem("fake", &identity, None, MinVersion::Tls12).unwrap();
         let fake = FakeServer::start(faulty::Answer::Hang, Some(tls)).await;
-        let site = Site::new(&[("all.yaml", POLICIES)]);
+        let site = Site::new(&[("all.yaml", READERS)]);
         let section = directory(&slapd, Transport::Ldaps, TIMEOUTS, CACHE);
         site.configure(&section.replace(&slapd.ldaps_url(), &format!("ldaps://{}", proxy.address())));
         let service = Service::start(&site).await.into();

@@ -7,36 +7,10 @@ use std::time::{Duration, Instant};
 use bailiwick::model::Decision::{self, Allow, Deny, NoOpinion};
 use serde_json::Value;
 
-use crate::fixture::{self, Answer, PATIENCE, Service, eventually, group, group_dn, person, spec, user_dn};
+use crate::fixture::{
+    self, Answer, BY_SUSPENDED, PATIENCE, Service, eventually, group, group_dn, person, spec, user_dn,
+};
 use crate::slapd::Slapd;
-
-/// Readers may read pods and secrets; who is suspended reads no secrets; everybody reads configmaps.
-pub const POLICIES: &str = r#"
-apiVersion: bailiwick.dev/v1alpha1
-kind: AccessPolicy
-metadata: {name: readers}
-spec:
-  effect: Allow
-  subjects: [{kind: DirectoryGroup, name: readers}]
-  rules: [{apiGroups: [""], resources: [pods, secrets], verbs: [get]}]
----
-apiVersion: bailiwick.dev/v1alpha1
-kind: AccessPolicy
-metadata: {name: suspended}
-spec:
-  effect: Deny
-  subjects: [{kind: DirectoryGroup, name: suspended}]
-  rules: [{apiGroups: [""], resources: [secrets], verbs: [get]}]
-  message: by suspended
----
-apiVersion: bailiwick.dev/v1alpha1
-kind: AccessPolicy
-metadata: {name: everybody}
-spec:
-  effect: Allow
-  subjects: [{kind: Everyone}]
-  rules: [{apiGroups: [""], resources: [configmaps], verbs: [get]}]
-"#;
 
 const RESOURCES: [&str; 3] = ["pods", "secrets", "configmaps"];
 /// Who is asked for again and again.
@@ -254,7 +228,7 @@ pub async fn recovered(service: &Service, shuffled: bool) -> Duration {
         let mut wrong = Vec::new();
         for (user, resource) in &left {
             let answer = fixture::ask(&mut connection, &spec(user, "get", resource), PATIENCE).await.unwrap();
-            let is_by_policy = answer.decision != Deny || answer.reason.contains("by suspended");
+            let is_by_policy = answer.decision != Deny || answer.reason == BY_SUSPENDED;
             if answer.decision != expected(user, resource, shuffled) || !is_by_policy {
                 wrong.push((*user, *resource));
             }

@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use crate::fixture::{Service, Site, Transport, directory, eventually};
-use crate::load::{POLICIES, company, recovered};
+use crate::fixture::{READERS, Service, Site, Transport, directory, eventually};
+use crate::load::{company, recovered};
 use crate::namespace::{self, iptables};
 use crate::slapd::{SYNCPROV, Slapd};
 use crate::trial::{CACHE, LASTING, Outcome, TIMEOUTS, Trial, is_fed};
@@ -15,7 +15,7 @@ async fn packets_that_vanish_cost_no_answer_and_grant_nothing() {
         return;
     }
     let slapd = Slapd::start(&company(), SYNCPROV);
-    let site = Site::new(&[("all.yaml", POLICIES)]);
+    let site = Site::new(&[("all.yaml", READERS)]);
     site.configure(&directory(&slapd, Transport::Ldaps, TIMEOUTS, CACHE));
     let service = Arc::new(Service::start(&site).await);
     eventually("the feed is up", async || is_fed(&service).await).await;

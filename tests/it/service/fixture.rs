@@ -159,6 +159,36 @@ pub fn request(user: &str, verb: &str, resource: &str) -> Request {
     review::spec_from_json(&spec(user, verb, resource)).unwrap()
 }
 
+/// Readers may read pods and secrets; who is suspended reads no secrets; everybody reads configmaps.
+pub const READERS: &str = r#"
+apiVersion: bailiwick.dev/v1alpha1
+kind: AccessPolicy
+metadata: {name: readers}
+spec:
+  effect: Allow
+  subjects: [{kind: DirectoryGroup, name: readers}]
+  rules: [{apiGroups: [""], resources: [pods, secrets], verbs: [get]}]
+---
+apiVersion: bailiwick.dev/v1alpha1
+kind: AccessPolicy
+metadata: {name: suspended}
+spec:
+  effect: Deny
+  subjects: [{kind: DirectoryGroup, name: suspended}]
+  rules: [{apiGroups: [""], resources: [secrets], verbs: [get]}]
+  message: by suspended
+---
+apiVersion: bailiwick.dev/v1alpha1
+kind: AccessPolicy
+metadata: {name: everybody}
+spec:
+  effect: Allow
+  subjects: [{kind: Everyone}]
+  rules: [{apiGroups: [""], resources: [configmaps], verbs: [get]}]
+"#;
+/// What a Deny of [`READERS`] says.
+pub const BY_SUSPENDED: &str = "by suspended";
+
 /// An Allow or a Deny of all verbs on some resources (a YAML list) for some subjects (YAML lists).
 pub fn policy(name: &str, effect: &str, subjects: &str, resources: &str) -> String {
     format!(

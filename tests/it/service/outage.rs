@@ -10,8 +10,8 @@ use bailiwick::model::{Decision, Outcome, Resolved};
 use bailiwick::policy;
 
 use super::fixture::{
-    Answer, PATIENCE, Service, Site, Transport, ask, directory, eventually, group, person, request, spec,
-    user_dn,
+    Answer, BY_SUSPENDED, PATIENCE, READERS, Service, Site, Transport, ask, directory, eventually, group,
+    person, request, spec, user_dn,
 };
 use crate::scene::{self, HeldFacts, Scene};
 use crate::slapd::Slapd;
@@ -27,34 +27,6 @@ const USERS: usize = 25;
 const CLIENTS: usize = 4;
 const PAUSE: Duration = Duration::from_millis(40);
 const RESOURCES: [&str; 3] = ["pods", "secrets", "configmaps"];
-
-/// Readers may read pods and secrets; who is suspended reads no secrets; everybody reads configmaps.
-const POLICIES: &str = r#"
-apiVersion: bailiwick.dev/v1alpha1
-kind: AccessPolicy
-metadata: {name: readers}
-spec:
-  effect: Allow
-  subjects: [{kind: DirectoryGroup, name: readers}]
-  rules: [{apiGroups: [""], resources: [pods, secrets], verbs: [get]}]
----
-apiVersion: bailiwick.dev/v1alpha1
-kind: AccessPolicy
-metadata: {name: suspended}
-spec:
-  effect: Deny
-  subjects: [{kind: DirectoryGroup, name: suspended}]
-  rules: [{apiGroups: [""], resources: [secrets], verbs: [get]}]
-  message: suspended
----
-apiVersion: bailiwick.dev/v1alpha1
-kind: AccessPolicy
-metadata: {name: everybody}
-spec:
-  effect: Allow
-  subjects: [{kind: Everyone}]
-  rules: [{apiGroups: [""], resources: [configmaps], verbs: [get]}]
-"#;
 
 fn name(user: usize) -> String {
     format!("user-{user}")
@@ -164,7 +136,7 @@ impl Verdicts {
 
 fn scene() -> Scene {
     let mut scene = Scene::new();
-    let sources = [Source::new("all.yaml".to_owned(), POLICIES.as_bytes().to_vec())];
+    let sources = [Source::new("all.yaml".to_owned(), READERS.as_bytes().to_vec())];
     scene.documents = policy::load(&sources).unwrap();
     for name in ["readers", "suspended"] {
         scene.group_names.names.insert(name.to_owned(), Resolved::Group(scene::group_id(name)));
@@ -183,7 +155,7 @@ enum Outage {
 
 async fn outlive(outage: Outage) {
     let mut slapd = Slapd::start(&company(), "");
-    let site = Site::new(&[("all.yaml", POLICIES)]);
+    let site = Site::new(&[("all.yaml", READERS)]);
     site.configure(&directory(&slapd, Transport::Ldaps, TIMEOUTS, CACHE));
     let service = Service::start(&site).await;
     for user in 0..USERS {
@@ -239,7 +211,7 @@ fn assert_answers(sent: &[Sent], gone: Instant, back: Instant) {
             assert_eq!(decision, current, "{each:?}");
         } else if without_facts {
             assert_eq!(decision, stale, "{each:?}");
-            seen.insert((each.resource, decision, each.answer.reason == "suspended"));
+            seen.insert((each.resource, decision, each.answer.reason == BY_SUSPENDED));
         } else {
             assert!([current, stale, unknown].contains(&decision), "{each:?}");
         }
