@@ -90,7 +90,7 @@ fn of_feed(feed: &FeedStatus) -> Option<String> {
         None => "changes are told at once".to_owned(),
         Some(every) => format!("changes are asked for every {every:?}"),
     };
-    let but = if feed.is_complete { "" } else { "; of what is deleted it does not hear" };
+    let but = if feed.is_complete { "" } else { ", but for what is deleted" };
     Some(format!("{mechanism}: {told}{but}"))
 }
 

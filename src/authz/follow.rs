@@ -10,7 +10,7 @@ use tokio::runtime::Handle;
 use super::changes::Names;
 use super::lag::Given;
 use super::{Authorizer, effect_name, enforcement_name, names};
-use crate::directory::Change;
+use crate::directory::{Change, EntryChange};
 use crate::eval::Bound;
 use crate::model::{Dn, EntityId, Group, GroupNames};
 use crate::policy::ast::{Effect, Enforcement};
@@ -99,6 +99,20 @@ impl Authorizer {
                 remember(Given::Entries(&change.triggers));
                 let triggers = self.changes.storms.admit(change, Instant::now());
                 self.give_up("entry", cache.invalidate(triggers));
+            }
+            Change::Vanished(id) => {
+                let change = EntryChange::gone(id);
+                if self.changes.note_names(&change, &self.names()) {
+                    remember(Given::Names);
+                }
+                remember(Given::Entries(&change.triggers));
+                let concerned = cache.invalidate(change.triggers);
+                self.give_up("entry", concerned);
+                if concerned == 0 {
+                    // It may be what people and groups stood below.
+                    self.changes.note_all_names();
+                    cache.interrupt();
+                }
             }
             Change::Members { group, members } => {
                 remember(Given::Joining(&members, &group));

@@ -5,9 +5,10 @@ use crate::directory::persona::samples::{COMPANY, OPEN_COMPANY, group, record};
 use crate::directory::{ChangeFeed, Strategy};
 
 const ADA: &str = "CN=Ada Lovelace,OU=People,DC=corp,DC=example";
-/// No feed: nobody asks but for the reviews.
+/// No feed, and time enough: nobody asks but for the reviews, and nothing twice.
 fn without_feed(settings: &mut directory::Settings) {
     settings.change_feed = ChangeFeed::Off;
+    (settings.timeouts.operation, settings.timeouts.total) = (TOO_LONG, TOO_LONG);
     settings.group_search.max_groups = 6_000;
     settings.group_search.max_depth = 64;
 }

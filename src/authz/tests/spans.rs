@@ -87,6 +87,17 @@ async fn with_the_servers_log_a_disconnect_costs_nothing_and_misses_nothing() {
 }
 
 #[tokio::test]
+async fn an_entry_that_nobody_knows_and_that_went_while_nothing_was_told_makes_everything_due() {
+    let (server, scene) = open_ldap().await;
+    let spare = "ou=spare,dc=corp,dc=example";
+    server.change(|content| content.add(&record(spare, "organizationalUnit", &[("ou", "spare")])));
+    scene.given_up("ada").await;
+    scene.read("ada").await.unwrap();
+    scene.reconnected(&server, || server.change(|content| content.delete(spare))).await;
+    assert!(scene.is_due(&server, "ada").await, "it may have stood above ada");
+}
+
+#[tokio::test]
 async fn without_the_servers_log_everything_is_due_to_be_read_again() {
     for refuses in [false, true] {
         let (server, scene) = open_ldap().await;

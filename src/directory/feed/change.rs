@@ -12,6 +12,8 @@ pub type ChangeHandler = Box<dyn Fn(Change) + Send + Sync>;
 pub enum Change {
     /// An entry was added, changed, renamed or deleted.
     Entry(EntryChange),
+    /// An entry is gone of which nothing else is told: whatever stood below it may be gone with it.
+    Vanished(EntityId),
     /// Who is a member of a group now, or has just become one: whoever is not in it by what is held has to be read again.
     Members {
         /// The group.
@@ -50,4 +52,11 @@ pub struct EntryChange {
     pub group_names: Option<Vec<String>>,
     /// Whether it is gone.
     pub is_gone: bool,
+}
+
+impl EntryChange {
+    /// What is told of an entry that is gone.
+    pub(crate) fn gone(id: EntityId) -> Self {
+        Self { triggers: vec![Trigger::entity(&id)], id, group_names: Some(Vec::new()), is_gone: true }
+    }
 }

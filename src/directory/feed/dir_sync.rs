@@ -17,7 +17,7 @@ use super::Run;
 use super::change::{Change, EntryChange};
 use super::members::triggers;
 use super::polling::{Source, last_usn, sees_deleted};
-use super::scope::{Kind, gone, names_of_group, names_of_person};
+use super::scope::{Kind, names_of_group, names_of_person};
 use crate::model::{EntityId, Trigger};
 
 /// The DirSync control.
@@ -187,7 +187,7 @@ impl Source for DirSync {
 async fn tell(run: &mut Run, name: &str, entry: &Entry) -> Result<(), LookupError> {
     let (id, sid) = (entry.id()?, Named::read(name).sid);
     if entry.first("isdeleted").ok().flatten() == Some("TRUE") || entry.dn.is_remnant() {
-        run.entry(gone(id), sid, None);
+        run.entry(EntryChange::gone(id), sid, None);
         return Ok(());
     }
     let mut concerned = Vec::new();

@@ -244,7 +244,7 @@ impl Feed {
     /// Tells, after what is remembered here was forgotten: whoever reads again because of it must not find it.
     fn tell(&self, change: Change) {
         match &change {
-            Change::Entry(entry) => self.resolver.forget(Some(&entry.id)),
+            Change::Entry(EntryChange { id, .. }) | Change::Vanished(id) => self.resolver.forget(Some(id)),
             Change::Anything | Change::Interrupted => self.resolver.forget(None),
             Change::Members { .. } | Change::MembersUnknown { .. } | Change::Confirmed { .. } => {}
         }

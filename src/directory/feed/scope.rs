@@ -139,11 +139,6 @@ pub(super) fn changed(id: EntityId, entry: &Entry, kind: Kind, wording: &Wording
     EntryChange { id, triggers, group_names, is_gone: false }
 }
 
-/// What is told of an entry that is gone.
-pub(super) fn gone(id: EntityId) -> EntryChange {
-    EntryChange { triggers: vec![Trigger::entity(&id)], id, group_names: Some(Vec::new()), is_gone: true }
-}
-
 /// By what a person is found who has these names.
 pub(super) fn names_of_person(entry: &Entry, wording: &Wording) -> impl Iterator<Item = Trigger> {
     let names = wording.user_names.iter().flat_map(|name| entry.texts(name).unwrap_or_default());

@@ -13,8 +13,8 @@ use super::super::dedicated::{Stream, Streamed};
 use super::super::resolve::Search;
 use super::super::search::Query;
 use super::super::{LookupError, ResultCode};
-use super::change::Change;
-use super::scope::{Kind, changed, gone};
+use super::change::{Change, EntryChange};
+use super::scope::{Kind, changed};
 use super::sync::{Done, Info, Mode, REFRESH_REQUIRED, State, StateKind, cookie_of, csns, request};
 use super::{OnLink, Run};
 
@@ -139,7 +139,7 @@ impl SyncRepl {
                         if run.scope.may_take_others_along(&name, [&settings.users, &settings.groups]) {
                             run.tell(Change::Anything);
                         }
-                        run.entry(gone(state.id), None, None);
+                        run.entry(EntryChange::gone(state.id), None, None);
                     }
                     (StateKind::Add | StateKind::Modify, Ok(entry)) => {
                         let kind = Kind::of(&entry);
@@ -152,7 +152,7 @@ impl SyncRepl {
                     }
                     (StateKind::Add | StateKind::Modify, Err(error)) => {
                         tracing::warn!(%error, "a changed entry cannot be read");
-                        run.entry(gone(state.id), None, None);
+                        run.entry(EntryChange::gone(state.id), None, None);
                         run.tell(Change::Anything);
                     }
                 }
@@ -173,7 +173,7 @@ impl SyncRepl {
                     }
                     Some(Info::IdSet { cookie, deleted, ids }) => {
                         if deleted {
-                            ids.into_iter().for_each(|id| run.entry(gone(id), None, None));
+                            ids.into_iter().for_each(|id| run.tell(Change::Vanished(id)));
                         } else {
                             watching.misses(run);
                         }

@@ -10,9 +10,9 @@ use super::super::about::About;
 use super::super::resolve::with_ids;
 use super::super::search::Query;
 use super::Run;
-use super::change::Change;
+use super::change::{Change, EntryChange};
 use super::polling::{Source, last_usn, sees_deleted, whole_domain};
-use super::scope::{Kind, changed, gone};
+use super::scope::{Kind, changed};
 
 /// More changes than this between two questions are not looked at one by one.
 const MAX_CHANGES: usize = 5_000;
@@ -69,7 +69,7 @@ impl Source for Usn {
         for entry in &found.entries {
             let (id, sid) = (entry.id()?, entry.sid().ok().flatten());
             if entry.first("isdeleted").ok().flatten() == Some("TRUE") || entry.dn.is_remnant() {
-                run.entry(gone(id), sid, None);
+                run.entry(EntryChange::gone(id), sid, None);
                 continue;
             }
             let kind = Kind::of(entry);
