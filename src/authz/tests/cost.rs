@@ -79,6 +79,24 @@ async fn values_that_come_in_ranges_are_read_to_their_end() {
 }
 
 #[tokio::test]
+async fn whoever_joins_a_group_of_thousands_is_found_among_them() {
+    let others = (0..3_200).map(|number| format!("CN=p{number},OU=People,DC=corp,DC=example"));
+    let big = "CN=big,OU=Groups,DC=corp,DC=example";
+    let ldif = COMPANY.to_owned() + "\n" + &group(big, "group", ("sAMAccountName", "big"), others);
+    let server = Persona::active_directory(&ldif).await;
+    // Not told who came: the members are read, 1,500 at a time.
+    let polls = |settings: &mut directory::Settings| settings.change_feed = ChangeFeed::Poll;
+    let scene = Scene::start(&[&server], &policy("Deny", "big", "pods"), polls).await;
+    for user in ["ada", "bob"] {
+        assert_eq!(scene.decides(user, "pods").await, Decision::NoOpinion);
+    }
+    server.change(|content| content.add_value(big, "member", "CN=Bob,OU=People,DC=corp,DC=example"));
+    scene.given_up("bob").await;
+    scene.turns_to("bob", "pods", Decision::Deny).await;
+    assert!(scene.held("ada").is_some(), "it does not concern ada");
+}
+
+#[tokio::test]
 async fn somebody_in_five_thousand_groups_is_in_all_of_them() {
     let server = domain(5_000).await;
     let scene = scene(&server, |_| ()).await;
