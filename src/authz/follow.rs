@@ -90,22 +90,15 @@ impl Authorizer {
     pub fn take(self: &Arc<Self>, change: Change, handle: &Handle) {
         let Some(people) = &self.people else { return };
         let cache = &people.cache;
-        let remember = |given: Given<'_>| self.remember(given);
         match change {
             Change::Entry(change) => {
-                if self.changes.note_names(&change, &self.names()) {
-                    remember(Given::Names);
-                }
-                remember(Given::Entries(&change.triggers));
+                self.note(&change);
                 let triggers = self.changes.storms.admit(change, Instant::now());
                 self.give_up("entry", cache.invalidate(triggers));
             }
             Change::Vanished(id) => {
                 let change = EntryChange::gone(id);
-                if self.changes.note_names(&change, &self.names()) {
-                    remember(Given::Names);
-                }
-                remember(Given::Entries(&change.triggers));
+                self.note(&change);
                 let concerned = cache.invalidate(change.triggers);
                 self.give_up("entry", concerned);
                 if concerned == 0 {
@@ -115,7 +108,7 @@ impl Authorizer {
                 }
             }
             Change::Members { group, members } => {
-                remember(Given::Joining(&members, &group));
+                self.remember(Given::Joining(&members, &group));
                 self.give_up("member", cache.invalidate_joining(members, &group));
             }
             Change::MembersUnknown { group, dn } => {
@@ -133,6 +126,14 @@ impl Authorizer {
                 cache.interrupt();
             }
         }
+    }
+
+    /// Notes what a change of an entry means for names, and what is to be given up again if it is read from elsewhere.
+    fn note(&self, change: &EntryChange) {
+        if self.changes.note_names(change, &self.names()) {
+            self.remember(Given::Names);
+        }
+        self.remember(Given::Entries(&change.triggers));
     }
 
     /// Somebody may have joined a group, and who is not known. Where that may take something away from them, everything is

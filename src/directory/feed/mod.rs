@@ -49,8 +49,6 @@ mod polling;
 mod scope;
 mod sync;
 mod sync_repl;
-#[cfg(test)]
-mod tests;
 mod timestamps;
 mod usn;
 
