@@ -100,6 +100,11 @@ impl<P> Ledger<P> {
         }
     }
 
+    /// The number of the last invalidation.
+    pub(super) fn sequence(&self) -> u64 {
+        self.sequence
+    }
+
     pub(super) fn stamp_user(&mut self, user: &str) {
         if let Some(stamp) = self.next_stamp() {
             self.users.insert(user.into(), stamp);

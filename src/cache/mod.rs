@@ -165,6 +165,25 @@ struct Shared<P> {
     counters: Counters,
 }
 
+/// When a question came.
+struct Asked {
+    at: Instant,
+    /// The ledger's sequence: what was announced by then.
+    stamp: u64,
+}
+
+impl Asked {
+    fn now<P: Send + Sync + 'static>(shared: &Shared<P>) -> Self {
+        Self { at: (shared.clock)(), stamp: shared.ledger().sequence() }
+    }
+
+    /// Whether all of an entry was read since, so that nothing is missing that was announced before. A clock alone would
+    /// not tell: it may stand still for a moment.
+    fn precedes<P>(&self, entry: &Entry<P>) -> bool {
+        entry.begun >= self.at && entry.stamp >= self.stamp
+    }
+}
+
 /// Handles of the metrics, resolved at start. Every `get` is counted once, by what came of it.
 struct Counters {
     hit: IntCounter,
@@ -300,7 +319,7 @@ impl<P: Send + Sync + 'static> FactsCache<P> {
         E: std::fmt::Display + Send + 'static,
     {
         let shared = &self.shared;
-        let (load, asked) = (Arc::new(load), (shared.clock)());
+        let (load, asked) = (Arc::new(load), Asked::now(shared));
         let mut counter = &shared.counters.miss;
         let mut why = Why::Changed;
         for _ in 0..ROUNDS {
@@ -332,7 +351,7 @@ impl<P: Send + Sync + 'static> FactsCache<P> {
                 Ok(Err(failure)) => failure,
                 Err(_) => Why::Late,
             };
-            if why != Why::Changed || shared.find(user).is_some_and(|(entry, _)| entry.begun >= asked) {
+            if why != Why::Changed || shared.find(user).is_some_and(|(entry, _)| asked.precedes(&entry)) {
                 break;
             }
         }
@@ -344,7 +363,7 @@ impl<P: Send + Sync + 'static> FactsCache<P> {
             // However often the directory changes, nobody is locked out: all of it was read after the question came, so
             // that it is good for this answer, though for no other.
             Some((entry, Life::Invalid))
-                if entry.begun >= asked && matches!(why, Why::Changed | Why::Late) =>
+                if asked.precedes(&entry) && matches!(why, Why::Changed | Why::Late) =>
             {
                 counter.inc();
                 Lookup::Fresh(entry)

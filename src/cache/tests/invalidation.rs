@@ -40,6 +40,18 @@ async fn what_was_invalidated_is_loaded_again_and_awaited() {
 }
 
 #[tokio::test]
+async fn a_clock_that_stands_still_makes_no_old_facts_new() {
+    for (name, invalidate) in INVALIDATIONS {
+        let it = fixture();
+        it.open_gate(1);
+        fresh(it.get("alice").await);
+        invalidate(&it.cache);
+        let soon = Instant::now() + Duration::from_millis(20);
+        assert_eq!(stale(it.get_until("alice", soon).await), Why::Late, "{name}");
+    }
+}
+
+#[tokio::test]
 async fn an_invalidation_beats_the_load_that_it_races() {
     for (name, invalidate) in INVALIDATIONS {
         let it = fixture();
