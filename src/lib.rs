@@ -37,6 +37,9 @@ pub mod server;
 #[allow(clippy::disallowed_methods, reason = "requests have deadlines, and tokens are files")]
 #[cfg(not(fuzzing))]
 pub mod http;
+#[allow(clippy::disallowed_methods, reason = "the front end reads the clock, and its files")]
+#[cfg(not(fuzzing))]
+pub mod frontend;
 #[cfg(not(fuzzing))]
 pub mod config;
 #[allow(clippy::disallowed_methods, reason = "commands read files, the environment and the clock")]

@@ -48,7 +48,7 @@ const MODULES: &[Module] = &[
     Module { name: "server", may_import: &["telemetry", "tls"] },
     Module { name: "http", may_import: &["model", "review", "telemetry", "store", "authz", "server"] },
     Module { name: "frontend", may_import: &[
-        "model", "cel", "review", "telemetry", "tls", "directory", "cache", "server",
+        "model", "document", "cel", "review", "telemetry", "tls", "directory", "cache", "server",
     ] },
     Module { name: "config", may_import: &[
         "model", "document", "policy", "eval", "telemetry", "tls", "directory", "cluster", "cache", "store", "authz",

@@ -1,0 +1,1 @@
+//! The API itself: discovery, representations, verbs on stored objects, reviews.
