@@ -6,6 +6,7 @@
 
 pub mod model;
 pub mod document;
+pub mod cel;
 pub mod policy;
 pub mod eval;
 pub mod review;

@@ -51,7 +51,7 @@ const MODULES: &[Module] = &[
         "model", "document", "cel", "review", "telemetry", "tls", "directory", "cache", "server",
     ] },
     Module { name: "config", may_import: &[
-        "model", "document", "policy", "eval", "telemetry", "tls", "directory", "cluster", "cache", "store", "authz",
+        "model", "document", "policy", "eval", "review", "telemetry", "tls", "directory", "cluster", "cache", "store", "authz",
         "server", "http", "frontend",
     ] },
     Module { name: "cli", may_import: &[

@@ -24,6 +24,7 @@ mod index;
 mod ledger;
 mod loads;
 mod look;
+mod ttl;
 #[cfg(test)]
 mod model_test;
 #[cfg(test)]
@@ -47,6 +48,7 @@ pub use entry::{Entry, Life};
 use ledger::{Ledger, Marks};
 use loads::{Joined, Loads};
 pub use look::{BackingOff, Confirmed, Held, Look};
+pub use ttl::TtlCache;
 
 /// How many subjects without a person are held. They are cheap to ask for again, and a requester can invent them.
 const MAX_NEGATIVE_ENTRIES: u64 = 10_000;

@@ -2,12 +2,15 @@
 
 use std::path::{Path, PathBuf};
 
+use tokio::sync::watch;
+
+use super::frontend::prepare;
 use super::offline::read_policies;
 use super::serve::configuration_source;
 use super::service::read_ldif;
-use super::{Exit, Failure, Output, say, say_json};
-use crate::config::{ClientProof, Configuration, DirectoryKind};
-use crate::document::Diagnostics;
+use super::{Exit, Failure, Output, runtime, say, say_json};
+use crate::config::{ClientProof, Configuration, DirectoryKind, FrontendConfiguration};
+use crate::document::{Diagnostics, Source};
 use crate::http::TokenFile;
 use crate::policy::{PolicySet, Settings};
 use crate::telemetry::Metrics;
@@ -31,7 +34,11 @@ pub(super) fn run(arguments: &Arguments) -> Result<Exit, Failure> {
     let mut paths = arguments.paths.clone();
     let settings = match &arguments.config {
         Some(file) => {
-            let configuration = match Configuration::read(configuration_source(file)?) {
+            let source = configuration_source(file)?;
+            if FrontendConfiguration::is_one(&source) {
+                return frontend(source, arguments);
+            }
+            let configuration = match Configuration::read(source) {
                 Ok(configuration) => configuration,
                 Err(diagnostics) => {
                     report(arguments.output, &diagnostics, None)?;
@@ -56,6 +63,29 @@ pub(super) fn run(arguments: &Arguments) -> Result<Exit, Failure> {
         Err(diagnostics) => {
             report(arguments.output, &diagnostics, None)?;
             Ok(Exit::Invalid)
+        }
+    }
+}
+
+/// Checks the configuration of a front end: everything is read and made, and nothing is served.
+fn frontend(source: Source, arguments: &Arguments) -> Result<Exit, Failure> {
+    if !arguments.paths.is_empty() {
+        return Err(Failure::usage(
+            "the configuration of a front end names no policies: check them by themselves",
+        ));
+    }
+    match FrontendConfiguration::read(source) {
+        Err(diagnostics) => {
+            report(arguments.output, &diagnostics, None)?;
+            Ok(Exit::Invalid)
+        }
+        Ok(configuration) => {
+            let metrics = Metrics::new().map_err(Failure::operational)?;
+            let runtime = runtime()?;
+            let (_stop, stopped) = watch::channel(false);
+            drop(prepare(configuration, &metrics, runtime.handle(), stopped)?);
+            report(arguments.output, &Diagnostics::default(), None)?;
+            Ok(Exit::Success)
         }
     }
 }

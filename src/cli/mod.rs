@@ -5,6 +5,7 @@ mod check;
 mod demo;
 mod exit;
 mod explain;
+mod frontend;
 mod healthcheck;
 mod lookup;
 mod offline;
@@ -35,6 +36,7 @@ struct Bailiwick {
 enum Command {
     Demo(demo::Arguments),
     Serve(serve::Arguments),
+    Frontend(frontend::Arguments),
     Check(check::Arguments),
     Explain(Box<explain::Arguments>),
     Test(test::Arguments),
@@ -67,6 +69,7 @@ pub fn main() -> ExitCode {
     let ended = match arguments.command {
         Command::Demo(arguments) => demo::run(&arguments),
         Command::Serve(arguments) => serve::run(&arguments),
+        Command::Frontend(arguments) => frontend::run(&arguments),
         Command::Check(arguments) => check::run(&arguments),
         Command::Explain(arguments) => explain::run(&arguments),
         Command::Test(arguments) => test::run(&arguments),

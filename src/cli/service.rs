@@ -14,7 +14,7 @@ use crate::config::{ClientProof, Configuration, DirectoryKind};
 use crate::directory::embedded::{Access, EmbeddedDirectory};
 use crate::directory::ldif::Ldif;
 use crate::directory::{
-    self, Bind, Change, ChangeFeed, Directory, LookupError, SettingsError, SettingsProblem,
+    self, Bind, Change, ChangeFeed, Directory, LookupError, SettingsError, SettingsProblem, Usernames,
 };
 use crate::document::{Diagnostics, Source};
 use crate::http::{self, AdminSettings, Client, Clients, Credential, TokenFile, WebhookSettings};
@@ -41,7 +41,8 @@ pub(super) struct Service {
     pub(super) webhook: Running,
     pub(super) admin: Running,
     stop: watch::Sender<bool>,
-    embedded: Option<Embedded>,
+    connected: Connected,
+    usernames: Usernames,
     _watchers: Vec<tls::Watcher>,
 }
 
@@ -68,21 +69,15 @@ impl Service {
         for warning in &store.current().warnings().items {
             tracing::warn!("{}", warning.message);
         }
-        let (settings, embedded) = match directory.kind {
-            DirectoryKind::None => (None, None),
-            DirectoryKind::Ldap(settings) => (Some(*settings), None),
-            DirectoryKind::Embedded { ldif, settings } => {
-                let embedded = Embedded::start(&ldif, *settings, handle)?;
-                (Some(embedded.settings.clone()), Some(embedded))
-            }
-        };
-        let people = settings
-            .map(|settings| -> Result<People, Failure> {
-                let timeout = settings.timeouts.total;
-                let client = Directory::new(settings, metrics, handle.clone())?;
+        let connected = Connected::to(directory.kind, metrics, handle)?;
+        let people = connected
+            .directory
+            .clone()
+            .map(|client| -> Result<People, Failure> {
                 fits(&client, runtime)?;
                 let cache = FactsCache::new(cache, metrics, handle.clone());
-                Ok(People { directory: client, usernames: directory.usernames, cache, timeout })
+                let (usernames, timeout) = (directory.usernames.clone(), connected.timeout);
+                Ok(People { directory: client, usernames, cache, timeout })
             })
             .transpose()?;
         let audit = Audit::start(&audit, metrics.audit_dropped.clone())
@@ -97,7 +92,7 @@ impl Service {
             clock,
             handle: handle.clone(),
         });
-        if let Some(embedded) = &embedded {
+        if let Some(embedded) = &connected.embedded {
             handle.spawn(give_up(Arc::downgrade(&authorizer), embedded.changes.clone(), handle.clone()));
         }
         let clients = match server.clients {
@@ -135,12 +130,18 @@ impl Service {
         let address = admin.listener.listen;
         let admin = crate::server::serve(admin.listener, admin_tls, http::admin(admin_state), stopped)
             .map_err(|error| listening("admin.listen", address, error))?;
-        Ok(Self { authorizer, webhook, admin, stop, embedded, _watchers: watchers })
+        let usernames = directory.usernames;
+        Ok(Self { authorizer, webhook, admin, stop, connected, usernames, _watchers: watchers })
     }
 
     /// Where the embedded directory listens.
     pub(super) fn embedded_address(&self) -> Option<std::net::SocketAddr> {
-        self.embedded.as_ref().map(Embedded::address)
+        self.connected.embedded.as_ref().map(Embedded::address)
+    }
+
+    /// The directory, and how its users are called.
+    pub(super) fn people(&self) -> Option<(Arc<Directory>, Usernames)> {
+        self.connected.directory.clone().map(|directory| (directory, self.usernames.clone()))
     }
 
     /// Stops: says not ready, takes no more, answers what is in flight, writes the audit lines.
@@ -151,6 +152,32 @@ impl Service {
         self.webhook.join().await;
         self.admin.join().await;
         self.authorizer.flush_audit(Duration::from_secs(5));
+    }
+}
+
+/// A directory that can be asked, and what serves it where this process does.
+#[derive(Default)]
+pub(super) struct Connected {
+    pub(super) directory: Option<Arc<Directory>>,
+    embedded: Option<Embedded>,
+    /// How long one look-up may take.
+    timeout: Duration,
+}
+
+impl Connected {
+    /// Makes what the configuration says; that the directory is away is no error.
+    pub(super) fn to(kind: DirectoryKind, metrics: &Metrics, handle: &Handle) -> Result<Self, Failure> {
+        let (settings, embedded) = match kind {
+            DirectoryKind::None => return Ok(Self::default()),
+            DirectoryKind::Ldap(settings) => (*settings, None),
+            DirectoryKind::Embedded { ldif, settings } => {
+                let embedded = Embedded::start(&ldif, *settings, handle)?;
+                (embedded.settings.clone(), Some(embedded))
+            }
+        };
+        let timeout = settings.timeouts.total;
+        let directory = Some(Directory::new(settings, metrics, handle.clone())?);
+        Ok(Self { directory, embedded, timeout })
     }
 }
 

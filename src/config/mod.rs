@@ -5,6 +5,7 @@
 
 mod decisions;
 mod directory;
+mod frontend;
 mod server;
 
 use std::path::{Path, PathBuf};
@@ -16,6 +17,7 @@ use crate::policy::ast::AttributeType;
 use crate::{cache, eval, policy, store, telemetry};
 
 pub use directory::{Accounts, DirectoryKind, People};
+pub use frontend::FrontendConfiguration;
 pub use server::{Admin, ClientEntry, ClientProof, Server};
 
 /// Everything that a configuration file says.
@@ -51,27 +53,35 @@ impl Configuration {
     /// Everything that is wrong with it.
     pub fn read(source: Source) -> Result<Self, Diagnostics> {
         let folder = Path::new(&*source.name).parent().map(Path::to_path_buf).unwrap_or_default();
-        let sources = [source];
-        let mut diagnostics = Diagnostics::new(&sources);
-        let documents = document::parse(&sources, &mut diagnostics);
-        let configuration = match &*documents {
-            [only] => decode(&only.root, &Paths { folder }, &mut diagnostics),
-            [] if diagnostics.has_errors() => None,
-            [] => {
-                diagnostics.push(Diagnostic::error(None, "the configuration is empty"));
-                None
-            }
-            [_, second, ..] => {
-                diagnostics.push(Diagnostic::error(second.root.span, "a configuration is one document"));
-                None
-            }
-        };
-        match configuration {
-            Some(configuration) if !diagnostics.has_errors() => Ok(configuration),
-            _ => {
-                diagnostics.sort();
-                Err(diagnostics)
-            }
+        only_document(source, |root, diagnostics| decode(root, &Paths { folder }, diagnostics))
+    }
+}
+
+/// Reads a file that is one document.
+fn only_document<T>(
+    source: Source,
+    decode: impl FnOnce(&Node, &mut Diagnostics) -> Option<T>,
+) -> Result<T, Diagnostics> {
+    let sources = [source];
+    let mut diagnostics = Diagnostics::new(&sources);
+    let documents = document::parse(&sources, &mut diagnostics);
+    let configuration = match &*documents {
+        [only] => decode(&only.root, &mut diagnostics),
+        [] if diagnostics.has_errors() => None,
+        [] => {
+            diagnostics.push(Diagnostic::error(None, "the configuration is empty"));
+            None
+        }
+        [_, second, ..] => {
+            diagnostics.push(Diagnostic::error(second.root.span, "a configuration is one document"));
+            None
+        }
+    };
+    match configuration {
+        Some(configuration) if !diagnostics.has_errors() => Ok(configuration),
+        _ => {
+            diagnostics.sort();
+            Err(diagnostics)
         }
     }
 }

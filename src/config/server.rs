@@ -204,7 +204,7 @@ fn client(node: &Node, paths: &Paths, diagnostics: &mut Diagnostics) -> Option<C
     Some(ClientEntry { proof, clusters: clusters? })
 }
 
-fn address(node: &Node, diagnostics: &mut Diagnostics) -> Option<Spanned<SocketAddr>> {
+pub(super) fn address(node: &Node, diagnostics: &mut Diagnostics) -> Option<Spanned<SocketAddr>> {
     let written = text(node, diagnostics)?;
     match written.parse() {
         Ok(address) => Some(Spanned::new(address, node.span)),

@@ -164,7 +164,7 @@ impl Origin {
         bound
     }
 
-    fn unreachable(&self, reason: &str) -> LookupError {
+    pub(super) fn unreachable(&self, reason: &str) -> LookupError {
         LookupError::Unreachable(Unreachable { server: self.server.label.clone(), reason: reason.into() })
     }
 
@@ -199,7 +199,7 @@ impl Origin {
         );
     }
 
-    async fn timed<T>(
+    pub(super) async fn timed<T>(
         &self,
         operation: &str,
         work: impl Future<Output = Result<T, LookupError>>,

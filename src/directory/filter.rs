@@ -55,6 +55,8 @@ pub(super) fn any_of(filters: &[String]) -> String {
 pub(super) struct Template {
     text: String,
     attributes: Vec<String>,
+    /// The one of them that is written first.
+    first: String,
     /// All attributes that it asks for, in lower case and without options.
     asked: Vec<String>,
     has_chain: bool,
@@ -109,19 +111,26 @@ impl Template {
             parse_filter(text.replace(PLACEHOLDER, PROBE)).map_err(|()| TemplateError::NotAFilter)?;
         let filter = filter.into_structure();
         let (asked, has_chain) = asked_for(filter.clone());
+        let first = first_compared(text);
         let mut attributes = attributes_equal_to_probe(filter);
         if attributes.len() != places {
             return Err(TemplateError::NotAValue);
         }
         attributes.sort_unstable();
         attributes.dedup();
-        Ok(Self { text: text.to_owned(), attributes, asked, has_chain })
+        Ok(Self { text: text.to_owned(), attributes, first, asked, has_chain })
     }
 
     /// `(uid={username})`, as most directories have it.
     pub(super) fn usual() -> Self {
         let uid = vec!["uid".to_owned()];
-        Self { text: format!("(uid={PLACEHOLDER})"), attributes: uid.clone(), asked: uid, has_chain: false }
+        Self {
+            text: format!("(uid={PLACEHOLDER})"),
+            attributes: uid.clone(),
+            first: "uid".to_owned(),
+            asked: uid,
+            has_chain: false,
+        }
     }
 
     /// The filter for this user.
@@ -132,6 +141,12 @@ impl Template {
     /// The attributes, in lower case, of which one must hold the user's name.
     pub(super) fn attributes(&self) -> &[String] {
         &self.attributes
+    }
+
+    /// The first attribute, as it is written and in lower case, that the user's name is compared with: the one that has the
+    /// name of a person, where others have further ones.
+    pub(super) fn first_attribute(&self) -> &str {
+        &self.first
     }
 
     /// The attributes, in lower case, on which it depends whether an entry is found, as far as their changes are told.
@@ -197,6 +212,13 @@ fn asked_for(filter: StructureTag) -> (Vec<String>, bool) {
     (asked, has_chain)
 }
 
+/// What stands before the first `={username}` of a template that was checked: `uid` of `(|(uid={username})(mail={username}))`.
+fn first_compared(text: &str) -> String {
+    let before = text.split(PLACEHOLDER).next().unwrap_or_default();
+    let name = before.rsplit('(').next().unwrap_or_default();
+    name.trim_end_matches('=').trim().to_ascii_lowercase()
+}
+
 /// The attributes, in lower case, of the equalities with the probe that stand outside of any negation.
 fn attributes_equal_to_probe(filter: StructureTag) -> Vec<String> {
     let mut open = vec![filter];
@@ -231,6 +253,7 @@ mod tests {
         let template =
             Template::parse("(&(objectClass=person)(|(UID={username})(mail={username})))").unwrap();
         assert_eq!(template.attributes(), ["mail", "uid"]);
+        assert!(template.attributes().iter().any(|name| name == template.first_attribute()));
         assert_eq!(
             template.for_user("*)(uid=*"),
             "(&(objectClass=person)(|(UID=\\2a\\29\\28uid=\\2a)(mail=\\2a\\29\\28uid=\\2a)))"

@@ -9,7 +9,7 @@ use super::filter::{any_of, equals};
 use super::settings::MatchRule;
 use crate::model::Trigger;
 
-const ACCOUNT_NAME: &str = "sAMAccountName";
+pub(super) const ACCOUNT_NAME: &str = "sAMAccountName";
 const PRINCIPAL_NAME: &str = "userPrincipalName";
 
 /// The attributes that hold such names.

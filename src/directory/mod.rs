@@ -7,6 +7,7 @@
 mod about;
 mod account;
 mod active_directory;
+mod authenticate;
 mod base64;
 mod ber;
 mod breaker;
@@ -52,6 +53,7 @@ use jiff::Timestamp;
 use tokio::runtime::Handle;
 
 pub use about::{About, ServerKind};
+pub use authenticate::{AccountFault, LogOn, LogOnRefusal};
 pub use error::{CredentialsFault, LookupError, PasswordFault, ResultCode, Unreachable};
 pub use feed::{Change, ChangeHandler, EntryChange, FeedStatus};
 pub use filter::TemplateError;

@@ -48,17 +48,17 @@ enum Names {
 
 /// What went wrong on the way from server to server.
 #[derive(Default)]
-struct Trouble(Option<LookupError>);
+pub(super) struct Trouble(Option<LookupError>);
 
 impl Trouble {
-    fn note(&mut self, error: LookupError) {
+    pub(super) fn note(&mut self, error: LookupError) {
         // That a server does not go with the configuration says more than that others cannot be reached.
         if !matches!(self.0, Some(LookupError::Unfit(_))) {
             self.0 = Some(error);
         }
     }
 
-    fn told(self) -> LookupError {
+    pub(super) fn told(self) -> LookupError {
         self.0.unwrap_or(LookupError::Lost)
     }
 }
@@ -238,7 +238,7 @@ impl Pool {
     }
 
     /// Waits until it is known which servers there are, or that they cannot be found out.
-    async fn wait_for_names(&self, deadline: Instant) -> Result<(), LookupError> {
+    pub(super) async fn wait_for_names(&self, deadline: Instant) -> Result<(), LookupError> {
         let mut names = self.names.subscribe();
         let waiting = names.wait_for(|names| *names != Names::Sought);
         match tokio::time::timeout_at(deadline.into(), waiting).await {
@@ -251,7 +251,7 @@ impl Pool {
     }
 
     /// The servers to try, the best first.
-    fn order(&self) -> Result<Vec<Arc<ServerPool>>, LookupError> {
+    pub(super) fn order(&self) -> Result<Vec<Arc<ServerPool>>, LookupError> {
         if *self.stop.borrow() {
             return Err(LookupError::Stopped);
         }

@@ -583,6 +583,9 @@ fn group_kinds() -> String {
     any_of(&kinds)
 }
 
+mod holder;
 mod proof;
+
+pub(super) use holder::Holder;
 #[cfg(test)]
 mod tests;

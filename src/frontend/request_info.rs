@@ -38,14 +38,7 @@ impl RequestInfo {
                 "the path and query are longer than {MAX_TARGET_BYTES} bytes"
             )));
         }
-        let query: Vec<(String, String)> = query
-            .split('&')
-            .filter(|pair| !pair.is_empty())
-            .map(|pair| {
-                let (key, value) = pair.split_once('=').unwrap_or((pair, ""));
-                Ok((decode_query(key)?, decode_query(value)?))
-            })
-            .collect::<Result<_, ApiError>>()?;
+        let query = read_query(query)?;
         let mut info = Self {
             action: Action::NonResource(NonResourceAction::default()),
             query,
@@ -120,6 +113,21 @@ impl RequestInfo {
             resource.name.clone_from(name);
         }
     }
+}
+
+/// The pairs of a query, decoded, in their order.
+///
+/// # Errors
+/// Where it is malformed.
+pub fn read_query(query: &str) -> Result<Vec<(String, String)>, ApiError> {
+    query
+        .split('&')
+        .filter(|pair| !pair.is_empty())
+        .map(|pair| {
+            let (key, value) = pair.split_once('=').unwrap_or((pair, ""));
+            Ok((decode_query(key)?, decode_query(value)?))
+        })
+        .collect()
 }
 
 /// The attributes that a path stands for, but for the verb; `None` where it is no path of a resource.
@@ -233,4 +241,108 @@ fn is_percent_encoded(text: &str) -> bool {
     text.split('%')
         .skip(1)
         .all(|rest| rest.len() >= 2 && rest.bytes().take(2).all(|digit| digit.is_ascii_hexdigit()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// `VERB GROUP/RESOURCE/SUBRESOURCE NAMESPACE NAME`, or `VERB PATH`.
+    fn read(method: &str, target: &str) -> String {
+        let (path, query) = target.split_once('?').unwrap_or((target, ""));
+        match RequestInfo::read(method, path, query) {
+            Err(error) => format!("{} {}", error.code, error.reason),
+            Ok(info) => match info.action {
+                Action::NonResource(path) => format!("{} {}", path.verb, path.path),
+                Action::Resource(it) => format!(
+                    "{} {}/{}/{} {} {}",
+                    it.verb, it.group, it.resource, it.subresource, it.namespace, it.name
+                ),
+            },
+        }
+    }
+
+    #[test]
+    fn paths_are_read_as_an_api_server_reads_them() {
+        for (method, target, expected) in [
+            ("GET", "/api/v1/namespaces/a/pods", "list /pods/ a "),
+            ("HEAD", "/api/v1/namespaces/a/pods/b", "get /pods/ a b"),
+            ("GET", "/api/v1/namespaces/a/pods?watch=true", "watch /pods/ a "),
+            ("GET", "/api/v1/namespaces/a/pods?watch=0", "list /pods/ a "),
+            ("GET", "/api/v1/namespaces/a/pods/b/log?watch=1", "get /pods/log a b"),
+            ("POST", "/api/v1/namespaces/a/pods", "create /pods/ a "),
+            ("POST", "/api/v1/namespaces/a/serviceaccounts/b/token", "create /serviceaccounts/token a b"),
+            ("PUT", "/apis/apps/v1/namespaces/a/deployments/b", "update apps/deployments/ a b"),
+            ("PATCH", "/apis/apps/v1/namespaces/a/deployments/b/scale", "patch apps/deployments/scale a b"),
+            ("DELETE", "/api/v1/namespaces/a/pods/b", "delete /pods/ a b"),
+            ("DELETE", "/api/v1/namespaces/a/pods", "deletecollection /pods/ a "),
+            ("GET", "/api/v1/pods", "list /pods/  "),
+            ("GET", "/api/v1/nodes/n/status", "get /nodes/status  n"),
+            // The namespace of a namespace is itself.
+            ("GET", "/api/v1/namespaces", "list /namespaces/  "),
+            ("GET", "/api/v1/namespaces/a", "get /namespaces/ a a"),
+            ("PUT", "/api/v1/namespaces/a/status", "update /namespaces/status a a"),
+            ("POST", "/api/v1/namespaces", "create /namespaces/  "),
+            // One object is one, however it is asked for.
+            ("GET", "/api/v1/namespaces/a/pods?fieldSelector=metadata.name%3Db", "list /pods/ a b"),
+            ("GET", "/api", "get /api"),
+            ("GET", "/api/v1", "get /api/v1"),
+            ("GET", "/api/v1/", "get /api/v1/"),
+            ("GET", "/apis/apps/v1", "get /apis/apps/v1"),
+            ("GET", "/healthz", "get /healthz"),
+            ("OPTIONS", "/x%20y", "options /x y"),
+            ("TRACE", "/api/v1/pods", " /pods/  "),
+        ] {
+            assert_eq!(read(method, target), expected, "{method} {target}");
+        }
+    }
+
+    #[test]
+    fn a_path_that_could_be_taken_for_another_is_refused() {
+        for target in [
+            "//api/v1/namespaces/kube-system/secrets",
+            "/api/v1//namespaces/a/secrets",
+            "/api/v1/namespaces//secrets",
+            "/api/v1/namespaces/a/../b/secrets",
+            "/api/v1/namespaces/a/./secrets",
+            "/api/v1/namespaces/a%2Fsecrets/b",
+            "/api/v1/namespaces/%2e%2e/secrets",
+            "/api/v1/namespaces/a%252Fb/pods",
+            "/api/v1/namespaces/a/pods/b%00c",
+            "/api/v1/namespaces/a/pods/%",
+            "/api/v1/namespaces/a/pods/%zz",
+            "/api/v1/namespaces/a/pods/%ff",
+            "/api/v1/watch/namespaces/a/secrets",
+            "/api/v1/pods?labelSelector=%zz",
+            "/api/v1/pods?labelSelector=a+in",
+            "/api/v1/pods?fieldSelector=a",
+        ] {
+            assert_eq!(read("GET", target), "400 BadRequest", "{target}");
+        }
+        assert_eq!(read("GET", "/api/v1/namespaces/a/pods/b/proxy/metrics"), "404 NotFound");
+        assert_eq!(read("GET", &format!("/{}", "x".repeat(MAX_TARGET_BYTES))), "400 BadRequest");
+    }
+
+    #[test]
+    fn what_is_not_a_resource_is_judged_byte_for_byte() {
+        // An authoriser sees what was sent; nothing is served there.
+        for target in ["/healthz/..", "//healthz", "/HEALTHZ", "/healthz/", "/apix/v1/pods"] {
+            assert_eq!(read("GET", target), format!("get {target}"));
+        }
+    }
+
+    #[test]
+    fn a_selector_that_narrows_is_shown_to_authorisers() {
+        let info = RequestInfo::read(
+            "DELETE",
+            "/api/v1/namespaces/a/pods",
+            "labelSelector=tier+in+(gold,silver)&fieldSelector=status.phase!%3DFailed",
+        )
+        .unwrap();
+        let resource = info.resource().unwrap();
+        assert_eq!(resource.label_selector[0].values, ["gold", "silver"]);
+        assert_eq!(resource.field_selector[0].operator, Operator::NotIn);
+        let single = RequestInfo::read("GET", "/api/v1/namespaces/a/pods/b", "labelSelector=a").unwrap();
+        assert!(single.resource().unwrap().label_selector.is_empty(), "a get is not narrowed");
+    }
 }

@@ -112,8 +112,26 @@ impl ApiError {
     /// 403 about an object: `pods "web-1" is forbidden: WHY`.
     #[must_use]
     pub fn forbidden_object(kind: &ResourceType, name: &str, why: &str) -> Self {
-        Self::new(403, "Forbidden", format!("{} {name:?} is forbidden: {why}", kind.qualified()))
-            .about(kind, name)
+        Self::refused(kind.group, kind.resource, name, why)
+    }
+
+    /// 403 about whatever was asked for, whether it is served or not.
+    #[must_use]
+    pub fn refused(group: &str, resource: &str, name: &str, why: &str) -> Self {
+        let mut what = resource.to_owned();
+        if !group.is_empty() {
+            what.push_str(&format!(".{group}"));
+        }
+        if !name.is_empty() {
+            what.push_str(&format!(" {name:?}"));
+        }
+        let mut error = Self::new(403, "Forbidden", format!("{what} is forbidden: {why}"));
+        for (key, value) in [("name", name), ("group", group), ("kind", resource)] {
+            if !value.is_empty() {
+                error.details.insert(key.into(), value.into());
+            }
+        }
+        error
     }
 
     /// 404 for an object: `pods "web-1" not found`.

@@ -1,8 +1,10 @@
-//! Kubernetes' wire types: SubjectAccessReviews read strictly from bytes, and the replies to them.
+//! Kubernetes' wire types: SubjectAccessReviews read strictly from bytes, and the replies to them; and from the other end,
+//! reviews written, and replies read.
 //!
 //! Source: <https://github.com/kubernetes/api/blob/master/authorization/v1/types.go> and `../v1beta1/types.go`, whose
 //! JSON differs by one key: `spec.group` instead of `spec.groups`.
 
+mod ask;
 mod error;
 mod json;
 mod read;
@@ -10,6 +12,7 @@ mod read;
 mod tests;
 mod write;
 
+pub use ask::{Reply, ReplyError, read_reply, requirement_to_json, spec_to_json, write_request};
 pub use error::{Problem, ReviewError};
 pub use read::{Review, Version, read, spec_from_json};
 pub use write::{MAX_EVALUATION_ERROR_CHARS, MAX_REASON_CHARS, write};

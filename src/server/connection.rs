@@ -67,7 +67,8 @@ pub(super) async fn serve_connection(
     };
     let Some(context) = endpoint.tls else {
         let drain = Drain { stop: endpoint.stop, let_in_by: None };
-        let transport = Transport::new(Stream::Plain(stream), Peer { address, certificate: None });
+        let transport =
+            Transport::new(Stream::Plain(stream), Peer { address, certificate: None, presented: None });
         return serve_http1(transport, drain, endpoint.grace, &services).await;
     };
     let tls = match tokio::time::timeout(HANDSHAKE_TIMEOUT, context.accept(stream)).await {
@@ -85,7 +86,11 @@ pub(super) async fn serve_connection(
         context.requires_client_certificate().then(|| (context.client_generation(), tls.generation()));
     let drain = Drain { stop: endpoint.stop, let_in_by };
     let protocol = tls.protocol();
-    let peer = Peer { address, certificate: tls.client_certificate().map(Arc::new) };
+    let peer = Peer {
+        address,
+        certificate: tls.client_certificate().map(Arc::new),
+        presented: tls.presented_certificate().map(Arc::new),
+    };
     let transport = Transport::new(Stream::Tls(Box::new(tls)), peer);
     match protocol {
         Protocol::Http1 => serve_http1(transport, drain, endpoint.grace, &services).await,

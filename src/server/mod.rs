@@ -24,8 +24,8 @@ use std::time::Duration;
 use actix_web::HttpMessage;
 use tokio::sync::watch;
 
-use crate::tls::ServerContext;
 pub use crate::tls::{ClientCertificate, SubjectAltNames};
+use crate::tls::{PresentedCertificate, ServerContext};
 
 /// The most connections to a listener unless it says otherwise; an API server needs a few.
 pub const DEFAULT_MAX_CONNECTIONS: usize = 4096;
@@ -95,6 +95,8 @@ pub struct Peer {
     pub address: SocketAddr,
     /// The client's certificate, verified; `None` where none was asked for.
     pub certificate: Option<Arc<ClientCertificate>>,
+    /// What the client showed where it was asked for a certificate that the handshake does not judge.
+    pub presented: Option<Arc<PresentedCertificate>>,
 }
 
 /// Who sent this request; `None` only for a request that did not come through [`serve`].

@@ -37,6 +37,19 @@ pub struct ClientSettings {
     pub min_version: MinVersion,
 }
 
+/// What a client is made of, where some of it is in files and some in memory: a kubeconfig may have both.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct ClientMaterial {
+    /// Authorities to trust; omitted: the system's.
+    pub ca: Option<Source>,
+    /// The name (or address) that the server's certificate must have; omitted: the one that is connected to.
+    pub server_name: Option<String>,
+    /// Our certificate with its issuers, and its private key.
+    pub pair: Option<(Source, Source)>,
+    /// The oldest version spoken.
+    pub min_version: MinVersion,
+}
+
 /// A client's context: reloadable, and cheap to use for each connection.
 pub struct ClientContext {
     usage: &'static str,
@@ -87,6 +100,19 @@ impl ClientContext {
             min_version: settings.min_version,
         };
         Self::new(usage, sources, Some(metrics.clone()))
+    }
+
+    /// A context from files and memory; otherwise as [`from_files`](Self::from_files).
+    ///
+    /// # Errors
+    /// Where something is missing, unreadable, or not what it should be.
+    pub fn from_material(
+        usage: &'static str,
+        material: ClientMaterial,
+        metrics: Option<&Metrics>,
+    ) -> Result<Arc<Self>, LoadError> {
+        let ClientMaterial { ca, server_name, pair, min_version } = material;
+        Self::new(usage, Sources { ca, is_itself: false, server_name, pair, min_version }, metrics.cloned())
     }
 
     /// A context for a process that asks itself, or its neighbour, by an address that the certificate need not be for: it

@@ -108,6 +108,17 @@ impl From<openssl::error::ErrorStack> for TlsError {
     }
 }
 
+/// A certificate that is not believed: why, in OpenSSL's words. Holds nothing that the certificate says.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct Refusal(pub(super) String);
+
+impl From<openssl::error::ErrorStack> for Refusal {
+    fn from(stack: openssl::error::ErrorStack) -> Self {
+        Self(reasons(&stack))
+    }
+}
+
 /// The reasons in an OpenSSL error stack without file names, line numbers and codes.
 pub(super) fn reasons(stack: &openssl::error::ErrorStack) -> String {
     let reasons: Vec<&str> = stack.errors().iter().filter_map(openssl::error::Error::reason).collect();

@@ -7,7 +7,7 @@ use std::time::Instant;
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
 use hyper::client::conn::http1::{self, SendRequest};
-use hyper::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HOST, HeaderValue};
+use hyper::header::{ACCEPT, CONTENT_TYPE, HOST, HeaderName, HeaderValue};
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
@@ -28,7 +28,7 @@ const MAX_HEADERS: usize = 100;
 #[derive(Debug, Clone)]
 pub struct Client {
     context: Option<Arc<ClientContext>>,
-    token: Option<BearerToken>,
+    headers: Headers,
     max_body: usize,
 }
 
@@ -66,8 +66,8 @@ pub enum Error {
         /// What is wrong with it.
         why: &'static str,
     },
-    /// The token holds an octet that no header may hold, or is empty.
-    #[error("the bearer token is empty or holds characters that no header may hold")]
+    /// The token, or a header, holds an octet that no header may hold, or is empty.
+    #[error("the bearer token or a header is empty or holds characters that no header may hold")]
     Token,
     /// The deadline passed.
     #[error("no answer within the deadline, while {0}")]
@@ -117,34 +117,42 @@ impl std::fmt::Display for Step {
     }
 }
 
-/// `Bearer ...`, kept out of debug output.
-#[derive(Debug, Clone)]
-struct BearerToken(HeaderValue);
+/// Headers that go with each request. Their values are kept out of debug output.
+type Headers = Vec<(HeaderName, HeaderValue)>;
 
 impl Client {
     /// A client for `https` URLs, and for `http` URLs of loopback addresses.
     #[must_use]
     pub fn new(context: Arc<ClientContext>) -> Self {
-        Self { context: Some(context), token: None, max_body: MAX_BODY }
+        Self { context: Some(context), headers: Headers::new(), max_body: MAX_BODY }
     }
 
     /// A client for `http` URLs of loopback addresses alone.
     #[must_use]
     pub fn plain() -> Self {
-        Self { context: None, token: None, max_body: MAX_BODY }
+        Self { context: None, headers: Headers::new(), max_body: MAX_BODY }
     }
 
     /// Sends `Authorization: Bearer` with each request (RFC 6750, 2.1).
     ///
     /// # Errors
     /// Where the token is empty or cannot stand in a header.
-    pub fn with_bearer_token(mut self, token: &str) -> Result<Self, Error> {
+    pub fn with_bearer_token(self, token: &str) -> Result<Self, Error> {
         if token.is_empty() {
             return Err(Error::Token);
         }
-        let mut value = HeaderValue::from_str(&format!("Bearer {token}")).map_err(|_| Error::Token)?;
+        self.with_header("authorization", &format!("Bearer {token}"))
+    }
+
+    /// Sends this header with each request, besides those that are sent anyway.
+    ///
+    /// # Errors
+    /// Where it cannot be a header.
+    pub fn with_header(mut self, name: &str, value: &str) -> Result<Self, Error> {
+        let name: HeaderName = name.parse().map_err(|_| Error::Token)?;
+        let mut value = HeaderValue::from_str(value).map_err(|_| Error::Token)?;
         value.set_sensitive(true);
-        self.token = Some(BearerToken(value));
+        self.headers.push((name, value));
         Ok(self)
     }
 
@@ -213,7 +221,7 @@ impl Client {
             within(deadline, Step::Answer, speak(tcp)).await??
         };
         let host = HeaderValue::from_str(&endpoint).map_err(|_| url.refused("its host is not usable"))?;
-        Ok(Connection { sender, driver, host, token: self.token.clone(), max_body: self.max_body })
+        Ok(Connection { sender, driver, host, headers: self.headers.clone(), max_body: self.max_body })
     }
 }
 
@@ -223,7 +231,7 @@ pub struct Connection {
     sender: SendRequest<Full<Bytes>>,
     driver: JoinHandle<()>,
     host: HeaderValue,
-    token: Option<BearerToken>,
+    headers: Headers,
     max_body: usize,
 }
 
@@ -249,8 +257,8 @@ impl Connection {
             .uri(request.target)
             .header(HOST, &self.host)
             .header(ACCEPT, "application/json, */*");
-        if let Some(BearerToken(token)) = &self.token {
-            builder = builder.header(AUTHORIZATION, token);
+        for (name, value) in &self.headers {
+            builder = builder.header(name, value);
         }
         let body = match request.body {
             Some((media_type, body)) => {

@@ -16,11 +16,11 @@ use super::error::{LoadError, Problem, reasons};
 const MAX_FILE: u64 = 4 * 1024 * 1024;
 
 /// Where PEM comes from.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Source {
+#[derive(Clone, PartialEq, Eq)]
+pub enum Source {
     /// A file, read again at each reload.
     File(PathBuf),
-    /// Text in memory, and what to call it in an error.
+    /// Text in memory, and what to call it in an error. May be a secret.
     Memory(&'static str, Vec<u8>),
 }
 
@@ -33,6 +33,12 @@ impl Source {
         };
         let pem = Pem { file: self.to_string(), bytes };
         if pem.holds("-----BEGIN ") { Ok(pem) } else { Err(pem.is(Problem::NotPem)) }
+    }
+}
+
+impl std::fmt::Debug for Source {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Source({self})")
     }
 }
 
@@ -77,6 +83,11 @@ impl Pem {
 
     pub(super) fn is_same_as(&self, other: &Self) -> bool {
         self.bytes == other.bytes
+    }
+
+    /// What it says, where it is text.
+    pub(super) fn text(&self) -> Option<&str> {
+        std::str::from_utf8(&self.bytes).ok()
     }
 
     fn holds(&self, marker: &str) -> bool {

@@ -10,15 +10,20 @@ mod error;
 pub mod https;
 mod identity;
 mod material;
+mod presented;
 mod server;
 mod stream;
+mod signature;
 mod watch;
 
 pub use authority::{Authority, Identity};
-pub use client::{ClientContext, ClientSettings};
-pub use error::{LoadError, Problem, TlsError};
+pub use client::{ClientContext, ClientMaterial, ClientSettings};
+pub use error::{LoadError, Problem, Refusal, TlsError};
 pub use identity::{ClientCertificate, SubjectAltNames};
+pub use material::Source;
+pub use presented::{ClientAuthorities, PresentedCertificate};
 pub use server::{ServerContext, ServerSettings};
+pub use signature::{Algorithm, KeyError, SigningKey, VerifyingKey};
 pub use stream::{Protocol, TlsStream};
 pub use watch::{Reload, Reloaded, WATCH_INTERVAL, Watcher, watch};
 

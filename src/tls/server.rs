@@ -55,6 +55,8 @@ struct Sources {
     certificate: Source,
     key: Source,
     client_ca: Option<Source>,
+    /// Whether clients are asked for a certificate that is not judged in the handshake.
+    is_asking: bool,
     crl: Option<PathBuf>,
     min_version: MinVersion,
 }
@@ -90,6 +92,7 @@ impl ServerContext {
             certificate: Source::File(settings.cert_file),
             key: Source::File(settings.key_file),
             client_ca: settings.client_ca_file.map(Source::File),
+            is_asking: false,
             crl: settings.crl_file,
             min_version: settings.min_version,
         };
@@ -110,9 +113,42 @@ impl ServerContext {
             certificate: Source::Memory("server certificate", identity.cert_pem.clone().into_bytes()),
             key: Source::Memory("server key", identity.key_pem.clone().into_bytes()),
             client_ca: client_ca_pem.map(|pem| Source::Memory("client authority", pem.as_bytes().to_vec())),
+            is_asking: false,
             crl: None,
             min_version,
         };
+        Self::new(usage, sources, None)
+    }
+
+    /// A context from files for a server that asks clients for a certificate, and lets them in whatever they show: it names no
+    /// authorities to them, and [`ClientAuthorities`](super::ClientAuthorities) judge each request's later.
+    ///
+    /// # Errors
+    /// Where a file is missing, unreadable, or not what it should be.
+    pub fn asking(
+        usage: &'static str,
+        cert_file: PathBuf,
+        key_file: PathBuf,
+        min_version: MinVersion,
+        metrics: &Metrics,
+    ) -> Result<Arc<Self>, LoadError> {
+        let (certificate, key) = (Source::File(cert_file), Source::File(key_file));
+        let sources = Sources { certificate, key, client_ca: None, is_asking: true, crl: None, min_version };
+        Self::new(usage, sources, Some(metrics.clone()))
+    }
+
+    /// The same, from an identity in memory.
+    ///
+    /// # Errors
+    /// Where the PEM is not what it should be.
+    pub fn asking_from_pem(
+        usage: &'static str,
+        identity: &Identity,
+        min_version: MinVersion,
+    ) -> Result<Arc<Self>, LoadError> {
+        let certificate = Source::Memory("server certificate", identity.cert_pem.clone().into_bytes());
+        let key = Source::Memory("server key", identity.key_pem.clone().into_bytes());
+        let sources = Sources { certificate, key, client_ca: None, is_asking: true, crl: None, min_version };
         Self::new(usage, sources, None)
     }
 
@@ -145,7 +181,8 @@ impl ServerContext {
     ) -> Result<TlsStream<S>, TlsError> {
         let current = self.current.load_full();
         let ssl = Ssl::new(&current.context)?;
-        TlsStream::handshake(ssl, stream, Role::Server, current.client_generation).await
+        let role = if self.sources.is_asking { Role::Asking } else { Role::Server };
+        TlsStream::handshake(ssl, stream, role, current.client_generation).await
     }
 
     /// Whether clients need a certificate.
@@ -275,6 +312,15 @@ impl Read {
         let unusable = |stack| self.certificate.unusable(&stack);
         let mut builder = base(sources.min_version).map_err(unusable)?;
         pair.install(&mut builder).map_err(unusable)?;
+        if sources.is_asking {
+            // The client still has to show that it has the certificate's key.
+            builder.set_verify_callback(SslVerifyMode::PEER, |_, _| {
+                // OpenSSL judges all the same, and what it finds wrong is neither this handshake's failure nor that of
+                // whichever connection the thread turns to next (SSL_get_error(3)).
+                drop(openssl::error::ErrorStack::get());
+                true
+            });
+        }
         if let Some(client_ca) = &self.client_ca {
             let authorities = client_ca.certificates()?;
             let store = match (&self.crl, &sources.crl) {

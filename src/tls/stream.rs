@@ -10,11 +10,13 @@ use tokio_openssl::SslStream;
 
 use super::error::TlsError;
 use super::identity::ClientCertificate;
+use super::presented::PresentedCertificate;
 
 /// A stream whose handshake succeeded.
 #[derive(Debug)]
 pub struct TlsStream<S> {
     inner: SslStream<S>,
+    role: Role,
     generation: u64,
 }
 
@@ -28,10 +30,13 @@ pub enum Protocol {
 }
 
 /// Which end of the handshake we are.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Role {
     Client,
+    /// A server that judges what clients show, if it wants anything of them, before it lets them in.
     Server,
+    /// A server that lets everybody in, whatever they show.
+    Asking,
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> TlsStream<S> {
@@ -45,10 +50,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> TlsStream<S> {
         let mut inner = SslStream::new(ssl, stream)?;
         let result = match role {
             Role::Client => Pin::new(&mut inner).connect().await,
-            Role::Server => Pin::new(&mut inner).accept().await,
+            Role::Server | Role::Asking => Pin::new(&mut inner).accept().await,
         };
         match result {
-            Ok(()) => Ok(Self { inner, generation }),
+            Ok(()) => Ok(Self { inner, role, generation }),
             Err(error) => Err(TlsError::of(error, inner.ssl().verify_result())),
         }
     }
@@ -66,12 +71,26 @@ impl<S: AsyncRead + AsyncWrite + Unpin> TlsStream<S> {
     #[must_use]
     pub fn client_certificate(&self) -> Option<ClientCertificate> {
         let ssl = self.inner.ssl();
-        let verified = ssl.verify_result() == openssl::x509::X509VerifyResult::OK
+        let verified = self.role == Role::Server
+            && ssl.verify_result() == openssl::x509::X509VerifyResult::OK
             && ssl.verify_mode().contains(openssl::ssl::SslVerifyMode::PEER);
         if !verified {
             return None;
         }
         ssl.peer_certificate().map(|certificate| ClientCertificate::of(&certificate))
+    }
+
+    /// What the client showed to a server that only asked; not verified by anybody. `None` where it showed nothing, and
+    /// where the handshake judges certificates.
+    #[must_use]
+    pub fn presented_certificate(&self) -> Option<PresentedCertificate> {
+        if self.role != Role::Asking {
+            return None;
+        }
+        let ssl = self.inner.ssl();
+        let leaf = ssl.peer_certificate()?;
+        let others = ssl.peer_cert_chain().into_iter().flatten().map(ToOwned::to_owned).collect();
+        PresentedCertificate::new(leaf, others).ok()
     }
 
     /// The generation of the server's client verification under which this connection was accepted; see

@@ -6,12 +6,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::process::Command;
 
-use bailiwick::config::Configuration;
+use bailiwick::config::{Configuration, FrontendConfiguration};
 use bailiwick::document::{Diagnostics, Node, Source, Value, parse};
 use bailiwick::policy;
 use markdown::{Block, blocks, code_spans, section, tables};
 
 const OPERATORS: &str = "docs/operators.md";
+const FRONTEND: &str = "docs/frontend.md";
 
 #[test]
 fn every_policy_in_a_document_loads() {
@@ -19,7 +20,7 @@ fn every_policy_in_a_document_loads() {
     for name in documents() {
         let sources: Vec<Source> = yaml_blocks(&name)
             .iter()
-            .filter(|block| kind_of(block) != "Configuration")
+            .filter(|block| !kind_of(block).ends_with("Configuration"))
             .map(|block| Source::new(format!("{name}:{}", block.line), block.text.as_bytes()))
             .collect();
         found += sources.len();
@@ -33,13 +34,22 @@ fn every_policy_in_a_document_loads() {
 #[test]
 fn every_configuration_in_a_document_can_be_read() {
     let mut configurations = vec![Source::new("deploy/config.yaml", read("deploy/config.yaml").into_bytes())];
+    let mut frontends = Vec::new();
     for name in documents() {
-        configurations.extend(
-            yaml_blocks(&name)
-                .iter()
-                .filter(|block| kind_of(block) == "Configuration")
-                .map(|block| Source::new(format!("{name}:{}", block.line), block.text.as_bytes())),
-        );
+        for block in yaml_blocks(&name) {
+            let source = Source::new(format!("{name}:{}", block.line), block.text.as_bytes());
+            match &*kind_of(&block) {
+                "Configuration" => configurations.push(source),
+                "FrontendConfiguration" => frontends.push(source),
+                _ => {}
+            }
+        }
+    }
+    assert!(frontends.len() >= 2, "the examples of the guide were found");
+    for source in frontends {
+        if let Err(diagnostics) = FrontendConfiguration::read(source) {
+            panic!("{diagnostics}");
+        }
     }
     assert!(configurations.len() >= 3, "the examples of the reference were found");
     for source in configurations {
@@ -51,20 +61,24 @@ fn every_configuration_in_a_document_can_be_read() {
 
 #[test]
 fn the_reference_of_the_configuration_has_every_key_that_can_be_read_and_no_other() {
-    let text = section(&read(OPERATORS), "## Configuration");
-    let explained: BTreeSet<String> = tables(&text)
-        .iter()
-        .filter_map(|row| row.first().map(|cell| code_spans(cell)))
-        .flatten()
-        .map(|key| key.replace("[]", ""))
-        .collect();
-    let mut shown = BTreeSet::new();
-    for block in blocks(&text).iter().filter(|block| block.info == "yaml") {
-        keys(&parsed(block), "", &mut shown);
+    let mut explained = BTreeSet::new();
+    for document in [OPERATORS, FRONTEND] {
+        let text = section(&read(document), "## Configuration");
+        let these: BTreeSet<String> = tables(&text)
+            .iter()
+            .filter_map(|row| row.first().map(|cell| code_spans(cell)))
+            .flatten()
+            .map(|key| key.replace("[]", ""))
+            .collect();
+        let mut shown = BTreeSet::new();
+        for block in blocks(&text).iter().filter(|block| block.info == "yaml") {
+            keys(&parsed(block), "", &mut shown);
+        }
+        let shown: BTreeSet<String> =
+            shown.into_iter().filter(|key| !["apiVersion", "kind"].contains(&&**key)).collect();
+        assert_eq!(these, shown, "{document}: the tables (left) and the examples (right) name the same keys");
+        explained.extend(these);
     }
-    let shown: BTreeSet<String> =
-        shown.into_iter().filter(|key| !["apiVersion", "kind"].contains(&&**key)).collect();
-    assert_eq!(explained, shown, "the tables (left) and the examples (right) name the same keys");
 
     let unavailable = ["objects"];
     let sources: String = files_below(&root().join("src/config"), "rs")
@@ -206,6 +220,27 @@ fn the_tour_in_the_readme_is_the_tour() {
     }
 }
 
+/// What differs from one run to the next is numbers: versions, ports, times.
+fn without_numbers(text: &str) -> String {
+    text.split(|character: char| character.is_ascii_digit() || character == '.')
+        .filter(|part| !part.is_empty())
+        .collect::<Vec<_>>()
+        .join("#")
+        .replace(" us", " ms")
+}
+
+#[test]
+fn the_journey_in_the_guide_is_one_of_the_tour() {
+    let run = bailiwick(&["demo", "--once"]);
+    assert_eq!(run.code, Some(0), "{}", run.stderr);
+    let guide = read(FRONTEND);
+    let journey = blocks(&guide).into_iter().find(|block| block.info == "text").unwrap();
+    let told = run.stdout.split("\n5. alice, by her certificate").nth(1).unwrap();
+    let told: Vec<String> = told.lines().skip(1).map(|line| without_numbers(line.trim())).collect();
+    let shown: Vec<String> = journey.text.lines().map(|line| without_numbers(line.trim())).collect();
+    assert_eq!(told[..shown.len()], shown[..], "told: {}", run.stdout);
+}
+
 #[test]
 fn the_explanation_in_the_readme_is_the_answer() {
     let readme = read("README.md");
@@ -301,7 +336,7 @@ fn documents() -> Vec<String> {
 
 /// The whole documents among the YAML in a file; fragments are marked as such.
 fn yaml_blocks(name: &str) -> Vec<Block> {
-    let known = ["AccessPolicy", "Vocabulary", "PolicyTest", "Configuration"];
+    let known = ["AccessPolicy", "Vocabulary", "PolicyTest", "Configuration", "FrontendConfiguration"];
     let found = blocks(&read(name));
     found
         .into_iter()

@@ -1,6 +1,8 @@
 //! `bailiwick demo`: the service as `serve` runs it, with a sample company, on loopback.
 
+mod cluster;
 mod company;
+mod stages;
 mod tour;
 
 use std::net::{Ipv4Addr, SocketAddr};
@@ -9,6 +11,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 
 use jiff::Timestamp;
+
+use cluster::{Cluster, Secrets};
 
 use super::serve::{Signals, read_configuration};
 use super::service::Service;
@@ -37,12 +41,16 @@ const CLUSTER: &str = "prod-1";
 /// The name in the certificate of the demo's API server.
 const API_SERVER: &str = "kube-apiserver";
 
+/// The network of the VPN in the vocabulary.
+const VPN: &str = "vpn: {networks: [10.9.0.0/16";
+
 /// Where the demo put things.
 struct Folder {
     path: PathBuf,
     token: String,
     ca_pem: String,
     api_server: Identity,
+    secrets: Secrets,
 }
 
 pub(super) fn run(arguments: &Arguments) -> Result<Exit, Failure> {
@@ -54,6 +62,10 @@ pub(super) fn run(arguments: &Arguments) -> Result<Exit, Failure> {
             (made.path().to_owned(), Some(made))
         }
     };
+    std::fs::create_dir_all(&path)
+        .map_err(|error| Failure::operational(format!("{}: {error}", path.display())))?;
+    // Other files name it, and are read from elsewhere.
+    let path = path.canonicalize().map_err(Failure::operational)?;
     let folder = Folder::write(path)?;
     let configuration = read_configuration(&folder.path.join("config.yaml"))?;
     log::init(&configuration.log).map_err(Failure::invalid)?;
@@ -65,10 +77,17 @@ pub(super) fn run(arguments: &Arguments) -> Result<Exit, Failure> {
     let context =
         ClientContext::from_pem("demo", &folder.ca_pem, Some(&folder.api_server), MinVersion::default())?;
     let client = https::Client::new(context);
+    let cluster = Cluster::start(&folder.path, &service, &metrics, &runtime)?;
     let tour = tour::Tour { service: &service, client: &client, clock: &clock };
+    let stages = stages::StageTour { cluster: &cluster, secrets: &folder.secrets, ca_pem: &folder.ca_pem };
     let ended = runtime.block_on(async {
+        let guided = async {
+            tour.guide().await?;
+            clock.set(None);
+            stages.guide().await
+        };
         tokio::select! {
-            ended = tour.guide() => Some(ended),
+            ended = guided => Some(ended),
             () = signals.next() => None,
         }
     });
@@ -76,15 +95,20 @@ pub(super) fn run(arguments: &Arguments) -> Result<Exit, Failure> {
         && ended.is_ok()
         && !arguments.once
     {
-        clock.set(None);
         folder.write_addresses(&service)?;
+        cluster.write_kubeconfigs(&folder.path, &folder.secrets)?;
+        cluster::say_what_to_try(&folder.path)?;
         say(&folder.instructions(&service))?;
         runtime.block_on(signals.next());
         say("\nStopping.\n")?;
     }
     runtime.block_on(async {
+        let stopped = async {
+            cluster.stop().await;
+            service.stop().await;
+        };
         tokio::select! {
-            () = service.stop() => {}
+            () = stopped => {}
             () = signals.next() => {}
         }
     });
@@ -118,10 +142,12 @@ impl Folder {
         let loopback = [Ipv4Addr::LOCALHOST.into()];
         let server = authority.server(&["localhost"], &loopback).map_err(Failure::operational)?;
         let api_server = authority.client(API_SERVER, &[]).map_err(Failure::operational)?;
-        let mut token = [0_u8; 16];
-        getrandom::fill(&mut token)
-            .map_err(|error| Failure::operational(format!("no random numbers: {error}")))?;
-        let token: String = token.iter().map(|byte| format!("{byte:02x}")).collect();
+        let token = random_token()?;
+        let secrets = Secrets::new()?;
+        secrets.write(&path)?;
+        let people = secrets.people(company::PEOPLE);
+        // Whoever sits at this machine is on the VPN.
+        let vocabulary = company::VOCABULARY.replacen(VPN, &format!("{VPN}, 127.0.0.0/8"), 1);
         let any_port = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
         let configuration = configuration(&any_port, &any_port);
         for (file, content) in [
@@ -129,19 +155,20 @@ impl Folder {
             ("server.pem", &server.cert_pem),
             ("apiserver.pem", &api_server.cert_pem),
             ("config.yaml", &configuration),
-            ("people.ldif", company::PEOPLE),
+            ("people.ldif", &people),
         ]
         .into_iter()
         .chain(company::POLICIES)
         {
             write(&path.join(file), content, 0o644)?;
         }
+        write(&path.join("policies/vocabulary.yaml"), &vocabulary, 0o644)?;
         for (file, secret) in
             [("server.key", &server.key_pem), ("apiserver.key", &api_server.key_pem), ("admin-token", &token)]
         {
             write(&path.join(file), secret, 0o600)?;
         }
-        Ok(Self { ca_pem: authority.ca_pem().to_owned(), path, token, api_server })
+        Ok(Self { ca_pem: authority.ca_pem().to_owned(), path, token, api_server, secrets })
     }
 
     /// Puts into the configuration where the service listens, for the commands that ask it.
@@ -189,6 +216,14 @@ what is known of a person is refreshed after two. Audit lines go to {dir}/audit.
 "#
         )
     }
+}
+
+/// What nobody guesses.
+fn random_token() -> Result<String, Failure> {
+    let mut token = [0_u8; 16];
+    getrandom::fill(&mut token)
+        .map_err(|error| Failure::operational(format!("no random numbers: {error}")))?;
+    Ok(data_encoding::HEXLOWER.encode(&token))
 }
 
 fn write(path: &Path, content: &str, mode: u32) -> Result<(), Failure> {

@@ -15,7 +15,7 @@ use crate::review;
 use crate::tls::https;
 
 /// How long one answer may take: far more than the service's own deadline.
-const PATIENCE: Duration = Duration::from_secs(10);
+pub(super) const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Guides through some decisions.
 pub(super) struct Tour<'a> {

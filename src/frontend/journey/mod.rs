@@ -1,8 +1,18 @@
 //! The journey of a request through the stages: what each of them saw, decided and took.
 
+mod audit;
+mod journeys;
+mod text;
+#[cfg(test)]
+mod tests;
+
 use jiff::Timestamp;
 use serde::Serialize;
 use serde_json::Value;
+
+pub use audit::AuditLog;
+pub use journeys::{Journeys, MAX_JOURNEYS};
+pub use text::took;
 
 /// One thing that was looked at within a stage: an authenticator, an authoriser, an admission plugin.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -14,6 +24,9 @@ pub struct Step {
     pub outcome: Outcome,
     /// Why, in a sentence; never a token, a password or a body.
     pub detail: String,
+    /// What it changed, as a JSON Patch (RFC 6902).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub patch: Option<Value>,
     /// How long it took, in microseconds.
     pub micros: u64,
 }
@@ -109,7 +122,7 @@ impl Step {
         detail: impl Into<String>,
         began: std::time::Instant,
     ) -> Self {
-        Self { name: name.into(), outcome, detail: detail.into(), micros: micros_since(began) }
+        Self { name: name.into(), outcome, detail: detail.into(), patch: None, micros: micros_since(began) }
     }
 }
 

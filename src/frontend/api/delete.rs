@@ -1,0 +1,201 @@
+//! Deleting objects: at once, or, where finalizers hold them, as soon as these are removed. A namespace takes along what is
+//! in it.
+//!
+//! Semantics: `k8s.io/apiserver/pkg/endpoints/handlers/delete.go` and `.../registry/generic/registry/store.go`. Smaller
+//! here: there is no grace period and no garbage collection by owners; and what is in a namespace goes with the request
+//! that deletes it, unadmitted as for the namespace controller. The answer is the object, where an API server has a
+//! Status for some kinds.
+
+use serde_json::Value;
+
+use super::answer::Answer;
+use super::options::Delete;
+use super::represent::Page;
+use super::stages::{Admitting, Storing, Target, is_namespace};
+use super::{Call, Services, fields, kinds, meta, negotiate, represent};
+use crate::frontend::admission::Operation;
+use crate::frontend::journey::Outcome;
+use crate::frontend::resources::{self, RESOURCES, ResourceType};
+use crate::frontend::status::ApiError;
+use crate::frontend::storage::{Object, Preconditions, StorageError};
+
+/// How often a deletion is tried again that does not say what version it is of, and a change came between.
+const MAX_TRIES: usize = 5;
+
+/// Deletes an object.
+pub(super) async fn delete(call: &Call<'_>, target: Target<'_>) -> Result<Answer, ApiError> {
+    let form = negotiate::form(call.headers, call.info)?;
+    let options = Delete::read(call)?;
+    let gone = delete_one(call, &target, &options, true).await?;
+    Ok(represent::answer(200, target.kind, form, call.now, &gone))
+}
+
+/// Deletes all objects that the request selects, one after the other. The first that cannot be deleted ends it.
+pub(super) async fn delete_collection(call: &Call<'_>, target: Target<'_>) -> Result<Answer, ApiError> {
+    let form = negotiate::form(call.headers, call.info)?;
+    fields::check(target.kind, call.info)?;
+    let options = Delete::read(call)?;
+    let namespace = Some(target.namespace).filter(|namespace| !namespace.is_empty());
+    let list = call.frontend.storage.list(target.kind, namespace);
+    let mut items = Vec::new();
+    let storing = Storing::begin(call);
+    for doomed in list.items.iter().filter(|object| fields::selects(call.info, object)) {
+        let name = meta::text(doomed, "name");
+        // Thousands of them leave no more in the journey than one.
+        let is_told = items.is_empty();
+        match delete_one(call, &Target { name, ..target }, &options, is_told).await {
+            Ok(gone) => items.push(gone),
+            // Somebody else was faster.
+            Err(error) if error.code == 404 => {}
+            Err(error) => return Err(error),
+        }
+    }
+    storing.told(Outcome::Passed, format!("deleted {} {}", items.len(), target.kind.qualified()));
+    let version = call.frontend.storage.version().to_string();
+    let page = Page { items, metadata: serde_json::json!({"resourceVersion": version}) };
+    represent::list(target.kind, form, call.now, &page)
+}
+
+async fn delete_one(
+    call: &Call<'_>,
+    target: &Target<'_>,
+    options: &Delete,
+    is_told: bool,
+) -> Result<Object, ApiError> {
+    for tries in 1.. {
+        let old = target.stored(call.frontend)?;
+        let mut admitting = Admitting::begin(call);
+        let admitted = admit(call, target, options, &old, &mut admitting).await;
+        if admitted.is_err() {
+            admitting.end(&admitted);
+            return admitted.map(|()| old);
+        }
+        let storing = Storing::begin(call);
+        let deleted =
+            if options.dry_run { Ok(Object::clone(&old)) } else { remove(call, target, options, &old) };
+        let is_of_a_version = options.preconditions.resource_version.is_some();
+        if matches!(deleted, Err(StorageError::Conflict(_))) && tries < MAX_TRIES && !is_of_a_version {
+            continue;
+        }
+        let deleted = deleted.map_err(|error| target.refused(error));
+        if is_told || deleted.is_err() {
+            admitting.end(&admitted);
+            storing.end(if options.dry_run { "dry run: would have deleted" } else { "deleted" }, &deleted);
+        }
+        return deleted;
+    }
+    Err(ApiError::conflict(target.kind, target.name, "the object has been modified meanwhile"))
+}
+
+async fn admit(
+    call: &Call<'_>,
+    target: &Target<'_>,
+    options: &Delete,
+    old: &Object,
+    admitting: &mut Admitting<'_>,
+) -> Result<(), ApiError> {
+    let Preconditions { uid, resource_version } = &options.preconditions;
+    for (what, said, is) in [
+        ("UID", uid, meta::text(old, "uid")),
+        ("ResourceVersion", resource_version, meta::text(old, "resourceVersion")),
+    ] {
+        if let Some(said) = said.as_deref().filter(|said| *said != is) {
+            let why =
+                format!("Precondition failed: {what} in precondition: {said}, {what} in object meta: {is}");
+            return Err(ApiError::conflict(target.kind, target.name, &why));
+        }
+    }
+    let objects = (None, Some(Object::clone(old)));
+    let mut asked = target.attributes(call, Operation::Delete, objects, options.dry_run);
+    admitting.mutate(&mut asked).await?;
+    admitting.validate(&asked).await
+}
+
+/// Removes an object that is as it was read, or marks it as going where something holds it.
+fn remove(
+    call: &Call<'_>,
+    target: &Target<'_>,
+    options: &Delete,
+    old: &Value,
+) -> Result<Object, StorageError> {
+    let version = meta::text(old, "resourceVersion").to_owned();
+    let expected = Preconditions { uid: options.preconditions.uid.clone(), resource_version: Some(version) };
+    let Target { kind, namespace, name, .. } = *target;
+    let storage = &call.frontend.storage;
+    if !is_namespace(kind) && meta::texts(old, "finalizers").is_empty() {
+        let gone = storage.delete(kind, namespace, name, &expected)?;
+        left(call.frontend, kind, &gone);
+        return Ok(gone);
+    }
+    let marked = storage.update(kind, namespace, name, &expected, going(call, kind, old))?;
+    if is_namespace(kind) {
+        empty(call, name);
+    }
+    Ok(marked)
+}
+
+/// The object with the mark that it is to go.
+fn going(call: &Call<'_>, kind: &ResourceType, old: &Value) -> Value {
+    let mut object = old.clone();
+    if !meta::is_going(old) {
+        meta::set(&mut object, "deletionTimestamp", kinds::seconds(call.now));
+        meta::set(&mut object, "deletionGracePeriodSeconds", 0);
+    }
+    if is_namespace(kind) {
+        meta::set_in(&mut object, "status", "phase", "Terminating");
+    }
+    object
+}
+
+/// Removes what is in a namespace that goes, and then the namespace, unless something in it is held by finalizers.
+fn empty(call: &Call<'_>, namespace: &str) {
+    let storage = &call.frontend.storage;
+    for kind in RESOURCES.iter().filter(|kind| kind.namespaced && kind.is_stored()) {
+        let free = |object: &Value| meta::texts(object, "finalizers").is_empty();
+        for gone in storage.delete_collection(kind, Some(namespace), free) {
+            end_log(call.frontend, kind, &gone);
+        }
+        for held in storage.list(kind, Some(namespace)).items {
+            let version = meta::text(&held, "resourceVersion").to_owned();
+            let expected = Preconditions { uid: None, resource_version: Some(version) };
+            let marked = going(call, kind, &held);
+            // Whoever changed it meanwhile will find that its namespace goes.
+            let _ = storage.update(kind, namespace, meta::text(&held, "name"), &expected, marked);
+        }
+    }
+    storage.finish_namespace(namespace);
+}
+
+/// Removes a changed object that is to go and is held by nothing any more.
+pub(super) fn finish(services: &Services, kind: &'static ResourceType, object: &Value) {
+    if !meta::is_going(object) || !meta::texts(object, "finalizers").is_empty() {
+        return;
+    }
+    let (namespace, name) = (meta::text(object, "namespace"), meta::text(object, "name"));
+    if is_namespace(kind) {
+        services.storage.finish_namespace(name);
+        return;
+    }
+    let version = meta::text(object, "resourceVersion").to_owned();
+    let expected = Preconditions { uid: None, resource_version: Some(version) };
+    if let Ok(gone) = services.storage.delete(kind, namespace, name, &expected) {
+        left(services, kind, &gone);
+    }
+}
+
+/// What follows from an object's being gone: its log ends, and its namespace may have waited for it.
+fn left(services: &Services, kind: &ResourceType, gone: &Value) {
+    end_log(services, kind, gone);
+    let namespace = meta::text(gone, "namespace");
+    let kind = resources::find("", "namespaces");
+    let stored = kind.and_then(|kind| services.storage.get(kind, "", namespace));
+    if stored.is_some_and(|namespace| meta::is_going(&namespace)) {
+        services.storage.finish_namespace(namespace);
+    }
+}
+
+fn end_log(services: &Services, kind: &ResourceType, gone: &Value) {
+    if kind.kind == "Pod" {
+        services.logs.end(meta::text(gone, "uid"));
+    }
+}

@@ -1,0 +1,230 @@
+//! Watching objects: each change as a line of JSON, for as long as the client reads or asked for.
+//!
+//! Semantics: `k8s.io/apiserver/pkg/endpoints/handlers/watch.go` and `.../storage/cacher/cacher.go`.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures_util::{FutureExt, StreamExt, stream};
+use jiff::Timestamp;
+use serde_json::{Value, json};
+use tokio::time::Instant;
+
+use super::answer::{Answer, JSON};
+use super::negotiate::Form;
+use super::stages::{Storing, Target};
+use super::{Call, fields, negotiate, read, represent};
+use crate::frontend::journey::Outcome;
+use crate::frontend::request_info::RequestInfo;
+use crate::frontend::resources::ResourceType;
+use crate::frontend::status::ApiError;
+use crate::frontend::storage::{Event, EventKind, Object, Storage, StorageError, Watch};
+
+/// How long a watch lasts that does not say.
+const DEFAULT_TIMEOUT: Duration = Duration::from_secs(30 * 60);
+
+/// How long a watch lasts at most.
+const MAX_TIMEOUT: Duration = Duration::from_secs(60 * 60);
+
+/// How often who wants bookmarks is told how far they are.
+const BOOKMARK_EVERY: Duration = Duration::from_secs(60);
+
+/// Gives the changes of the objects that the request selects.
+pub(super) fn watch(call: &Call<'_>, target: &Target<'_>) -> Result<Answer, ApiError> {
+    let form = negotiate::form(call.headers, call.info)?;
+    fields::check(target.kind, call.info)?;
+    if call.info.is_set("sendInitialEvents") {
+        return Err(ApiError::invalid_patch(
+            "ListOptions.meta.k8s.io \"\" is invalid: sendInitialEvents: Forbidden: sendInitialEvents is forbidden for \
+             watch unless the WatchList feature gate is enabled",
+        ));
+    }
+    let timeout = timeout(call.info)?;
+    let since = read::version(call)?;
+    let storing = Storing::begin(call);
+    let namespace = Some(target.namespace).filter(|namespace| !namespace.is_empty());
+    let storage = &call.frontend.storage;
+    // Without a version to begin at, it begins with what there is.
+    let (existing, since) = match since {
+        Some(version) => (Vec::new(), version),
+        None => {
+            let list = storage.list(target.kind, namespace);
+            (list.items, list.resource_version)
+        }
+    };
+    let watch = match storage.watch(target.kind, namespace, Some(since)) {
+        Ok(watch) => watch,
+        Err(error @ (StorageError::TooOld { .. } | StorageError::TooNew { .. })) => {
+            storing.told(Outcome::Refused, error.to_string());
+            return Ok(refused(&target.refused(error)));
+        }
+        Err(error) => return Err(target.refused(error)),
+    };
+    storing.told(Outcome::Passed, format!("watching {} from version {since}", target.kind.qualified()));
+    let lines = Lines {
+        kind: target.kind,
+        form,
+        info: call.info.clone(),
+        is_first: true,
+        ready: VecDeque::new(),
+        began: (call.now, Instant::now()),
+    };
+    let bookmarks = call.info.is_set("allowWatchBookmarks");
+    let now = Instant::now();
+    let state = Watching {
+        existing: existing.into_iter(),
+        watch,
+        lines,
+        ends: now.checked_add(timeout).unwrap_or(now),
+        bookmark: bookmarks.then(|| now.checked_add(BOOKMARK_EVERY).unwrap_or(now)),
+        storage: Arc::clone(storage),
+        is_over: false,
+    };
+    let stream = stream::unfold(state, |mut state| async move { Some((state.next().await?, state)) });
+    Ok(Answer::stream(JSON, stream.boxed_local()))
+}
+
+fn timeout(info: &RequestInfo) -> Result<Duration, ApiError> {
+    match info.last("timeoutSeconds").unwrap_or_default() {
+        "" | "0" => Ok(DEFAULT_TIMEOUT),
+        text => {
+            let seconds: u64 = text.parse().map_err(|_| {
+                ApiError::bad_request(format!("timeoutSeconds: Invalid value: {text:?}: it is no number"))
+            })?;
+            Ok(Duration::from_secs(seconds).min(MAX_TIMEOUT))
+        }
+    }
+}
+
+/// A watch that cannot begin where it was to: one event says so, as from an API server.
+fn refused(error: &ApiError) -> Answer {
+    let line = Bytes::from(line("ERROR", &error.to_json()));
+    Answer::stream(JSON, stream::iter([line]).boxed_local())
+}
+
+fn line(kind: &str, object: &Value) -> String {
+    let mut line = json!({"type": kind, "object": object}).to_string();
+    line.push('\n');
+    line
+}
+
+/// A watch while it goes on.
+struct Watching {
+    /// What there was when it began, and is yet to be told.
+    existing: std::vec::IntoIter<Object>,
+    watch: Watch,
+    lines: Lines,
+    ends: Instant,
+    /// When the next bookmark is due, where they are wanted.
+    bookmark: Option<Instant>,
+    storage: Arc<Storage>,
+    is_over: bool,
+}
+
+impl Watching {
+    /// What is sent next; `None` at the end.
+    async fn next(&mut self) -> Option<Bytes> {
+        loop {
+            if let Some(line) = self.lines.ready.pop_front() {
+                return Some(line.into());
+            }
+            if self.is_over {
+                return None;
+            }
+            if let Some(object) = self.existing.next() {
+                self.lines.existing(&object);
+                continue;
+            }
+            let due = self.bookmark.unwrap_or(self.ends).min(self.ends);
+            tokio::select! {
+                biased;
+                event = self.watch.next() => match event {
+                    Some(event) => self.lines.event(&event),
+                    // Who was too slow asks again from what they have read.
+                    None => self.is_over = true,
+                },
+                () = tokio::time::sleep_until(due) => self.tick(),
+            }
+        }
+    }
+
+    /// Time is up, for a bookmark or for all of it.
+    fn tick(&mut self) {
+        let now = Instant::now();
+        if self.bookmark.is_some() {
+            // Whatever happened up to this version waits here already, and goes before it.
+            let version = self.storage.version();
+            while let Some(Some(event)) = self.watch.next().now_or_never() {
+                self.lines.event(&event);
+            }
+            self.lines.bookmark(version);
+            self.bookmark = now.checked_add(BOOKMARK_EVERY);
+        }
+        self.is_over |= now >= self.ends;
+    }
+}
+
+/// The lines of one watch.
+struct Lines {
+    kind: &'static ResourceType,
+    form: Form,
+    info: RequestInfo,
+    /// Whether no table has been sent yet: the first has the columns.
+    is_first: bool,
+    ready: VecDeque<String>,
+    /// When the request came, by both clocks.
+    began: (Timestamp, Instant),
+}
+
+impl Lines {
+    /// A change, as it looks through the selectors: what comes to be selected is added, what ceases to be is deleted.
+    fn event(&mut self, event: &Event) {
+        let is = fields::selects(&self.info, &event.object);
+        let was = event.previous.as_ref().is_some_and(|previous| fields::selects(&self.info, previous));
+        match (event.kind, was, is) {
+            (EventKind::Deleted, true, _) => self.push("DELETED", &event.object),
+            (EventKind::Modified, true, false) => {
+                // As it was when it was selected, with the version of the change.
+                let mut last = event.previous.as_deref().cloned().unwrap_or_default();
+                super::meta::set(&mut last, "resourceVersion", event.resource_version.to_string());
+                self.push("DELETED", &last);
+            }
+            (EventKind::Modified, true, true) => self.push("MODIFIED", &event.object),
+            (EventKind::Added | EventKind::Modified, false, true) => self.push("ADDED", &event.object),
+            _ => {}
+        }
+    }
+
+    /// An object that was there.
+    fn existing(&mut self, object: &Value) {
+        if fields::selects(&self.info, object) {
+            self.push("ADDED", object);
+        }
+    }
+
+    fn push(&mut self, kind: &str, object: &Value) {
+        let shown = represent::watched(self.kind, self.form, self.now(), object, self.is_first);
+        self.is_first = false;
+        self.ready.push_back(line(kind, &shown));
+    }
+
+    /// How far the watch is: an object with nothing but a version.
+    fn bookmark(&mut self, version: u64) {
+        let (mut api_version, mut kind) = (self.kind.api_version(), self.kind.kind);
+        if let Form::Metadata = self.form {
+            (api_version, kind) = ("meta.k8s.io/v1".to_owned(), "PartialObjectMetadata");
+        }
+        let object = json!({
+            "apiVersion": api_version, "kind": kind,
+            "metadata": {"resourceVersion": version.to_string(), "creationTimestamp": null},
+        });
+        self.ready.push_back(line("BOOKMARK", &object));
+    }
+
+    fn now(&self) -> Timestamp {
+        let (then, instant) = self.began;
+        then.checked_add(instant.elapsed()).unwrap_or(then)
+    }
+}

@@ -1,0 +1,59 @@
+//! What ServiceAccounts are called as users (`k8s.io/apiserver/pkg/authentication/serviceaccount/util.go`).
+
+const USER_PREFIX: &str = "system:serviceaccount:";
+const ALL_ACCOUNTS: &str = "system:serviceaccounts";
+/// The longest DNS label (RFC 1035, 2.3.4), in octets.
+const MAX_LABEL: usize = 63;
+/// The longest name of an object (`validation.IsDNS1123Subdomain`), in octets.
+const MAX_SUBDOMAIN: usize = 253;
+
+/// The user name of an account.
+#[must_use]
+pub fn user_name(namespace: &str, name: &str) -> String {
+    format!("{USER_PREFIX}{namespace}:{name}")
+}
+
+/// The groups of the accounts of a namespace; `system:authenticated` comes to everybody.
+#[must_use]
+pub fn group_names(namespace: &str) -> Vec<String> {
+    vec![ALL_ACCOUNTS.to_owned(), format!("{ALL_ACCOUNTS}:{namespace}")]
+}
+
+/// Namespace and name, where a user is called as an account is.
+#[must_use]
+pub fn split_user_name(user: &str) -> Option<(&str, &str)> {
+    let (namespace, name) = user.strip_prefix(USER_PREFIX)?.split_once(':')?;
+    (is_label(namespace) && namespace.len() <= MAX_LABEL && is_subdomain(name)).then_some((namespace, name))
+}
+
+fn is_subdomain(name: &str) -> bool {
+    name.len() <= MAX_SUBDOMAIN && name.split('.').all(is_label)
+}
+
+fn is_label(label: &str) -> bool {
+    let is_inner = |octet: u8| octet.is_ascii_lowercase() || octet.is_ascii_digit() || octet == b'-';
+    label.bytes().all(is_inner) && !label.is_empty() && !label.starts_with('-') && !label.ends_with('-')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_user_is_an_account_only_by_its_whole_name() {
+        assert_eq!(split_user_name(&user_name("prod", "web.v1")), Some(("prod", "web.v1")));
+        for other in [
+            "ada",
+            "system:serviceaccount:prod",
+            "system:serviceaccount:prod:",
+            "system:serviceaccount::web",
+            "system:serviceaccount:prod:web:x",
+            "system:serviceaccount:Prod:web",
+            "system:serviceaccount:prod:-web",
+            "system:serviceaccount:a.b:web",
+            "system:serviceaccounts:prod:web",
+        ] {
+            assert_eq!(split_user_name(other), None, "{other}");
+        }
+    }
+}
