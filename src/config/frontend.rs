@@ -152,10 +152,12 @@ fn authorization(node: &Node, paths: &Paths, diagnostics: &mut Diagnostics) -> O
     }
     let has_mode = |name: &str| modes.iter().flatten().any(|mode| mode.value == name);
     for (mode, key, section) in [("Webhook", hook_key, "webhook"), ("ABAC", abac_key, "abacPolicyFile")] {
-        if has_modes && has_mode(mode) != key.is_some() {
-            let message = format!("the mode {mode} and `{section}` go together");
-            diagnostics.push(Diagnostic::error(key.unwrap_or(node.span), message));
-        }
+        let message = match (has_modes, has_mode(mode), key) {
+            (true, true, None) => format!("the mode {mode} needs `{section}`"),
+            (true, false, Some(_)) => format!("`{section}` without the mode {mode}: nobody would ask it"),
+            _ => continue,
+        };
+        diagnostics.push(Diagnostic::error(key.unwrap_or(node.span), message));
     }
     if let Some(path) = file {
         return Some(Authorization::File { path, abac_policy_file });

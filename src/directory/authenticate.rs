@@ -4,6 +4,8 @@
 //! The service's own connections never carry anybody else's identity, and a password is sent once, to one server:
 //! a second try would count as a second failure.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
 use jiff::Timestamp;
@@ -30,6 +32,8 @@ pub enum LogOn {
     Accepted(Dn),
     /// It is not, or nobody may log on so.
     Refused(LogOnRefusal),
+    /// It was sent, and no answer came: nobody knows whether the server took it for a failed attempt.
+    Unanswered(LookupError),
 }
 
 /// Why somebody is not let in. Not for the client's eyes: it would tell which names there are.
@@ -120,7 +124,7 @@ impl Directory {
     /// order. Asks each time.
     ///
     /// # Errors
-    /// Where it could not be found out. The password may have been sent all the same.
+    /// Where it could not be found out, and no server counts it: the password was not sent, or not judged.
     pub async fn authenticate(
         &self,
         user: &str,
@@ -132,6 +136,8 @@ impl Directory {
         }
         let (core, user, password) = (self.core.clone(), user.to_owned(), password.to_owned());
         let deadline = self.within(deadline);
+        let in_doubt = Arc::new(AtomicBool::new(false));
+        let doubt = Arc::clone(&in_doubt);
         let authenticating = async move {
             let holder = core.resolver.holder(&Session::new(&core, deadline), &user).await?;
             let refused = |why| Ok(LogOn::Refused(why));
@@ -145,28 +151,33 @@ impl Directory {
             if let Some(fault) = AccountFault::of(&account, Timestamp::now()) {
                 return refused(LogOnRefusal::Account(fault));
             }
-            Ok(match core.pool.try_password(&dn, &password, deadline).await? {
+            Ok(match core.pool.try_password(&dn, &password, deadline, &doubt).await? {
                 None => LogOn::Accepted(dn),
                 Some(fault) => LogOn::Refused(LogOnRefusal::Password(fault)),
             })
         };
-        self.run(deadline, authenticating).await
+        match self.run(deadline, authenticating).await {
+            Err(error) if in_doubt.load(Ordering::Acquire) => Ok(LogOn::Unanswered(error)),
+            found => found,
+        }
     }
 }
 
 impl Pool {
-    /// Binds as this entry, on the first server that can be connected to. `None`: accepted.
+    /// Binds as this entry, on the first server that can be connected to. `None`: accepted. `in_doubt` is true between the
+    /// password's being sent and an answer.
     async fn try_password(
         &self,
         dn: &Dn,
         password: &str,
         deadline: Instant,
+        in_doubt: &AtomicBool,
     ) -> Result<Option<CredentialsFault>, LookupError> {
         self.wait_for_names(deadline).await?;
         let mut trouble = Trouble::default();
         for server in self.order()? {
             match server.origin.dial().await {
-                Ok(alone) => return server.origin.try_password(&alone, dn, password).await,
+                Ok(alone) => return server.origin.try_password(&alone, dn, password, in_doubt).await,
                 Err(error) if error.is_worth_another_server() && Instant::now() < deadline => {
                     trouble.note(error);
                 }
@@ -193,11 +204,14 @@ impl Origin {
         Alone(link): &Alone,
         dn: &Dn,
         password: &str,
+        in_doubt: &AtomicBool,
     ) -> Result<Option<CredentialsFault>, LookupError> {
         self.timed("bind", async {
             let mut ldap = link.ldap.clone();
             ldap.with_timeout(self.timeouts.operation);
+            in_doubt.store(true, Ordering::Release);
             let result = ldap.simple_bind(dn.as_str(), password).await.map_err(ldap_error)?;
+            in_doubt.store(false, Ordering::Release);
             match ResultCode(result.rc) {
                 ResultCode(0) => Ok(None),
                 ResultCode::INVALID_CREDENTIALS => Ok(Some(CredentialsFault::of(&result.text))),

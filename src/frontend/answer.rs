@@ -70,7 +70,8 @@ fn journeys(
     Ok(Some(match rest {
         "/page.css" => Answer::whole(200, "text/css; charset=utf-8", PAGE_CSS),
         "/page.js" => Answer::whole(200, "text/javascript; charset=utf-8", PAGE_JS),
-        "" | "/" if info.is_set("watch") => {
+        // A HEAD would wait for the end of what it is not sent.
+        "" | "/" if info.is_set("watch") && request.method().as_str() == "GET" => {
             Answer::stream("text/event-stream", frontend.until_stopped(events(frontend)))
         }
         "" | "/" if shape == Shape::Page => {
@@ -79,7 +80,7 @@ fn journeys(
             page
         }
         "" | "/" => {
-            let most = info.last("limit").and_then(|limit| limit.parse().ok()).unwrap_or(MAX_JOURNEYS);
+            let most = info.first("limit").and_then(|limit| limit.parse().ok()).unwrap_or(MAX_JOURNEYS);
             let journeys = frontend.journeys.last(most);
             match shape {
                 Shape::Text => {
@@ -124,7 +125,7 @@ impl Shape {
     fn of(request: &HttpRequest, info: &RequestInfo) -> Self {
         let accept =
             request.headers().get(ACCEPT).and_then(|accept| accept.to_str().ok()).unwrap_or_default();
-        match info.last("format") {
+        match info.first("format") {
             Some("text") => Self::Text,
             Some("json") => Self::Json,
             _ if accept.contains("text/html") => Self::Page,
@@ -183,6 +184,7 @@ pub(super) fn response(
     for warning in warnings {
         insert("warning", &warning_header(warning));
     }
+    // So that a browser asks for a name and a password (RFC 7617, 2); an API server has no such header.
     if unauthorized && asks_for_password {
         headers.insert(
             WWW_AUTHENTICATE,

@@ -48,8 +48,9 @@ impl Hooks for Stages {
         namespace: &'a str,
         subject: &'a Subject,
         review: Value,
+        now: Timestamp,
     ) -> LocalBoxFuture<'a, Result<Value, ApiError>> {
-        Box::pin(self.answer(kind, namespace, subject, review))
+        Box::pin(self.answer(kind, namespace, subject, review, now))
     }
 
     fn token<'a>(
@@ -76,6 +77,7 @@ impl Stages {
         namespace: &str,
         subject: &Subject,
         mut review: Value,
+        now: Timestamp,
     ) -> Result<Value, ApiError> {
         let status = match kind.kind {
             "SelfSubjectReview" => json!({"userInfo": user_info(subject)}),
@@ -85,7 +87,7 @@ impl Stages {
             }
             "TokenReview" => {
                 let spec = review.get("spec").cloned().unwrap_or_default();
-                self.authenticators.review(&spec, Timestamp::now()).await?
+                self.authenticators.review(&spec, now).await?
             }
             "SelfSubjectAccessReview" => {
                 let request = reviews::self_subject_access_review(&review, subject)?;

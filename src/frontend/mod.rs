@@ -17,9 +17,14 @@ pub mod api;
 pub mod authn;
 pub mod authorizers;
 mod bootstrap;
+mod cross_site;
 mod hooks;
+mod in_flight;
 pub mod journey;
+mod json;
 pub mod kubeconfig;
+mod meta;
+mod path;
 mod pipeline;
 pub mod request_info;
 pub mod resources;
@@ -53,6 +58,7 @@ struct Frontend {
     services: api::Services,
     service_accounts: Option<Arc<authn::ServiceAccountTokens>>,
     journeys: journey::Journeys,
+    in_flight: in_flight::InFlight,
     /// Whether somebody who is not known could show a password.
     asks_for_password: bool,
     clock: Clock,

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Instant;
 
+use actix_web::http::Method;
 use actix_web::http::header::{CONTENT_LENGTH, USER_AGENT};
 use actix_web::{HttpRequest, HttpResponse, web};
 use bytes::{Bytes, BytesMut};
@@ -17,7 +18,8 @@ use super::answer;
 use super::api::{self, Answer, Body, Call};
 use super::authn::{Authentication, Head, user_info};
 use super::authorizers::refusal;
-use super::journey::{Journey, Outcome, Stage, StageName, Step, micros_since};
+use super::cross_site;
+use super::journey::{self, Journey, Outcome, Stage, StageName, Step, micros_since};
 use super::request_info::{self, RequestInfo};
 use super::status::ApiError;
 use crate::model::{Action, Decision, Request, Subject};
@@ -76,7 +78,7 @@ impl Walk {
                 .map(|peer| peer.address.ip().to_canonical().to_string())
                 .unwrap_or_default(),
             method: request.method().to_string(),
-            uri: shown_uri(request),
+            uri: journey::target(request.uri().path(), request.uri().query()),
             user_agent: agent.unwrap_or_default().chars().take(MAX_USER_AGENT_CHARS).collect(),
             user: None,
             impersonated: None,
@@ -98,6 +100,7 @@ impl Walk {
         request: &HttpRequest,
         payload: web::Payload,
     ) -> Result<Answer, ApiError> {
+        cross_site::check(request)?;
         let peer = server::peer(request).ok_or_else(|| ApiError::internal("a request of no connection"))?;
         let requester = self.authenticate(frontend, request, &peer).await?;
         let uri = request.uri();
@@ -108,7 +111,8 @@ impl Walk {
         if let Some(answer) = answer::of_ourselves(frontend, request, &info)? {
             return Ok(answer);
         }
-        let body = receive(request, payload).await?;
+        let _leave = frontend.in_flight.leave(request.method().as_str(), &subject)?;
+        let body = if takes_body(request.method()) { receive(request, payload).await? } else { Bytes::new() };
         let call = Call {
             frontend: &frontend.services,
             info: &info,
@@ -159,8 +163,16 @@ impl Walk {
         requester: Subject,
     ) -> Result<Subject, ApiError> {
         let began = Instant::now();
-        let Some(impersonation) = frontend.authenticators.impersonation(request.headers())? else {
-            return Ok(requester);
+        let impersonation = match frontend.authenticators.impersonation(request.headers()) {
+            Ok(None) => return Ok(requester),
+            Ok(Some(impersonation)) => impersonation,
+            Err(error) => {
+                let (outcome, summary) = (Outcome::Refused, error.message.clone());
+                let (steps, micros) = (Vec::new(), micros_since(began));
+                let stage = Stage { name: StageName::Impersonation, outcome, summary, steps, micros };
+                self.journey.borrow_mut().stages.push(stage);
+                return Err(error);
+            }
         };
         let mut steps = Vec::new();
         let mut refused = None;
@@ -249,19 +261,9 @@ impl Walk {
     }
 }
 
-/// The path and query, without a credential that somebody put there.
-fn shown_uri(request: &HttpRequest) -> String {
-    let uri = request.uri();
-    match uri.query() {
-        None => uri.path().to_owned(),
-        Some(query) => {
-            let pairs = query.split('&').map(|pair| match pair.split_once('=') {
-                Some((key, _)) if key.to_ascii_lowercase().contains("token") => format!("{key}=..."),
-                _ => pair.to_owned(),
-            });
-            format!("{}?{}", uri.path(), pairs.collect::<Vec<_>>().join("&"))
-        }
-    }
+/// Whether anything of this method reads a body. Others are not waited for: what follows a CONNECT never ends.
+fn takes_body(method: &Method) -> bool {
+    matches!(*method, Method::POST | Method::PUT | Method::PATCH | Method::DELETE)
 }
 
 /// Receives the body, as far as it is allowed to go. Its time is bounded by the server.

@@ -26,13 +26,19 @@ pub struct RequestInfo {
 /// The longest path and query together that are looked at, in bytes.
 pub const MAX_TARGET_BYTES: usize = 8 * 1024;
 
+/// The longest method, in bytes; the longest that is registered has 17 (RFC 9110, 16.1.1).
+pub const MAX_METHOD_BYTES: usize = 32;
+
 impl RequestInfo {
     /// Reads a request's method, path (as sent, still percent-encoded) and query.
     ///
     /// # Errors
     /// Where the path has an encoded slash, an encoded or plain dot segment, an empty segment below a resource prefix, or
-    /// anything that is no UTF-8; where the query or a selector is malformed.
+    /// anything that is no UTF-8; where the method or the path is too long; where the query or a selector is malformed.
     pub fn read(method: &str, path: &str, query: &str) -> Result<Self, ApiError> {
+        if method.len() > MAX_METHOD_BYTES {
+            return Err(ApiError::bad_request(format!("the method is longer than {MAX_METHOD_BYTES} bytes")));
+        }
         if path.len().saturating_add(query.len()) > MAX_TARGET_BYTES {
             return Err(ApiError::bad_request(format!(
                 "the path and query are longer than {MAX_TARGET_BYTES} bytes"
@@ -47,8 +53,8 @@ impl RequestInfo {
         };
         match resource_path(path)? {
             Some(mut resource) => {
-                info.label_selector = LabelSelector::parse(info.last("labelSelector").unwrap_or_default())?;
-                info.field_selector = FieldSelector::parse(info.last("fieldSelector").unwrap_or_default())?;
+                info.label_selector = LabelSelector::parse(info.first("labelSelector").unwrap_or_default())?;
+                info.field_selector = FieldSelector::parse(info.first("fieldSelector").unwrap_or_default())?;
                 resource.verb = info.verb(method, &resource);
                 if matches!(&*resource.verb, "list" | "watch" | "deletecollection") {
                     info.narrow(&mut resource);
@@ -64,16 +70,17 @@ impl RequestInfo {
         Ok(info)
     }
 
-    /// The last value of a query parameter.
+    /// The first value of a query parameter, which is the one that counts for an API server
+    /// (`k8s.io/apimachinery/pkg/conversion/queryparams`).
     #[must_use]
-    pub fn last(&self, key: &str) -> Option<&str> {
-        self.query.iter().rev().find(|(name, _)| name == key).map(|(_, value)| value.as_str())
+    pub fn first(&self, key: &str) -> Option<&str> {
+        self.query.iter().find(|(name, _)| name == key).map(|(_, value)| value.as_str())
     }
 
-    /// Whether a query parameter is set, and not to `false` or `0`.
+    /// Whether a query parameter is set, and not to `false` or `0` (`Convert_Slice_string_To_bool`).
     #[must_use]
     pub fn is_set(&self, key: &str) -> bool {
-        self.last(key).is_some_and(|value| !matches!(value, "false" | "0" | "False" | "F" | "f" | "FALSE"))
+        self.first(key).is_some_and(|value| value != "0" && !value.eq_ignore_ascii_case("false"))
     }
 
     /// The resource attributes, where it is a resource request.
@@ -101,10 +108,14 @@ impl RequestInfo {
         .to_owned()
     }
 
-    /// Fills in what selectors say: the requirements, and the name where one field selects it.
+    /// Fills in what selectors say: the requirements, and for a list or watch the name where one field selects it.
     fn narrow(&self, resource: &mut ResourceAction) {
         resource.label_selector = self.label_selector.requirements();
         resource.field_selector = self.field_selector.requirements();
+        // Whoever may delete this one by its name may not therefore delete collections.
+        if resource.verb == "deletecollection" {
+            return;
+        }
         let name = resource.field_selector.iter().find_map(|requirement| match requirement {
             Requirement { key, operator: Operator::In, values } if key == "metadata.name" => values.first(),
             _ => None,
@@ -269,6 +280,15 @@ mod tests {
             ("HEAD", "/api/v1/namespaces/a/pods/b", "get /pods/ a b"),
             ("GET", "/api/v1/namespaces/a/pods?watch=true", "watch /pods/ a "),
             ("GET", "/api/v1/namespaces/a/pods?watch=0", "list /pods/ a "),
+            ("GET", "/api/v1/namespaces/a/pods?watch=FALSE", "list /pods/ a "),
+            ("GET", "/api/v1/namespaces/a/pods?watch", "watch /pods/ a "),
+            // Of two values the first counts.
+            ("GET", "/api/v1/namespaces/a/pods?watch=0&watch=1", "list /pods/ a "),
+            (
+                "GET",
+                "/api/v1/pods?fieldSelector=metadata.name%3Da&fieldSelector=metadata.name%3Db",
+                "list /pods/  a",
+            ),
             ("GET", "/api/v1/namespaces/a/pods/b/log?watch=1", "get /pods/log a b"),
             ("POST", "/api/v1/namespaces/a/pods", "create /pods/ a "),
             ("POST", "/api/v1/namespaces/a/serviceaccounts/b/token", "create /serviceaccounts/token a b"),
@@ -285,6 +305,11 @@ mod tests {
             ("POST", "/api/v1/namespaces", "create /namespaces/  "),
             // One object is one, however it is asked for.
             ("GET", "/api/v1/namespaces/a/pods?fieldSelector=metadata.name%3Db", "list /pods/ a b"),
+            (
+                "DELETE",
+                "/api/v1/namespaces/a/pods?fieldSelector=metadata.name%3Db",
+                "deletecollection /pods/ a ",
+            ),
             ("GET", "/api", "get /api"),
             ("GET", "/api/v1", "get /api/v1"),
             ("GET", "/api/v1/", "get /api/v1/"),
@@ -321,6 +346,7 @@ mod tests {
         }
         assert_eq!(read("GET", "/api/v1/namespaces/a/pods/b/proxy/metrics"), "404 NotFound");
         assert_eq!(read("GET", &format!("/{}", "x".repeat(MAX_TARGET_BYTES))), "400 BadRequest");
+        assert_eq!(read(&"X".repeat(MAX_METHOD_BYTES + 1), "/healthz"), "400 BadRequest");
     }
 
     #[test]

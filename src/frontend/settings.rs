@@ -35,7 +35,7 @@ pub struct Settings {
 /// Who decides.
 #[derive(Debug)]
 pub enum Authorization {
-    /// An API server's `AuthorizationConfiguration`.
+    /// An API server's `AuthorizationConfiguration`. It is read once; an API server reads it again when it changes.
     File {
         /// The file.
         path: PathBuf,

@@ -12,6 +12,7 @@ use super::api::{Logs, Services};
 use super::authn::{self, Authenticators, TokenError, TokenSpec};
 use super::authorizers::{Chain, abac, configuration, rbac::Rbac};
 use super::hooks::Stages;
+use super::in_flight::InFlight;
 use super::journey::{AuditLog, Journeys};
 use super::kubeconfig::Kubeconfig;
 use super::settings::{Authorization, Settings};
@@ -149,6 +150,7 @@ impl Prepared {
             admission: Arc::new(admission::Admission::new(settings.admission, Arc::clone(&storage))),
             hooks: Arc::new(stages),
             logs: Arc::new(Logs::default()),
+            watches: Arc::default(),
         };
         let Settings { listener, cert_file, key_file, min_version, audit_log, .. } = settings;
         let tls = ServerContext::asking("frontend", cert_file, key_file, min_version, metrics)?;
@@ -159,6 +161,7 @@ impl Prepared {
             services,
             service_accounts,
             journeys: Journeys::new(None),
+            in_flight: InFlight::default(),
             asks_for_password,
             clock,
             stop,

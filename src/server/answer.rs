@@ -3,12 +3,12 @@
 use std::panic::AssertUnwindSafe;
 use std::rc::Rc;
 
-use actix_http::{HttpMessage, Request, Response};
+use actix_http::{ConnectionType, HttpMessage, Request, Response};
 use actix_service::Service;
 use actix_service::boxed::RcService;
 use actix_web::body::BoxBody;
 use actix_web::dev::ServiceResponse;
-use actix_web::http::StatusCode;
+use actix_web::http::{StatusCode, Version};
 use futures_util::FutureExt;
 use futures_util::future::LocalBoxFuture;
 
@@ -30,6 +30,8 @@ pub(super) struct Services {
 /// caches nor tries again.
 pub(super) async fn answer(app: App, mut request: Request, connected: Connected) -> Response<Answer> {
     let in_flight = connected.activity.begin();
+    let activity = connected.activity;
+    let is_http1 = request.version() < Version::HTTP_2;
     let payload = request.take_payload();
     let (request, _) = request.replace_payload(bounded(payload));
     request.extensions_mut().insert(connected.peer);
@@ -41,5 +43,9 @@ pub(super) async fn answer(app: App, mut request: Request, connected: Connected)
             Response::new(StatusCode::SERVICE_UNAVAILABLE)
         }
     };
+    // Where the rest of a body does not come, actix would wait for it for as long as for another request.
+    if is_http1 && response.head().connection_type() == ConnectionType::Close {
+        activity.drain();
+    }
     response.map_body(|_, body| Answer::new(body, in_flight))
 }

@@ -1,7 +1,9 @@
 //! HTTP/2 (RFC 9113), within limits.
 
+use std::cell::RefCell;
 use std::future::poll_fn;
 use std::pin::Pin;
+use std::rc::Rc;
 use std::task::{Context, Poll};
 use std::time::{Duration, SystemTime};
 
@@ -14,6 +16,7 @@ use futures_util::stream::{FuturesUnordered, StreamExt};
 use h2::server::{Builder, SendResponse};
 use h2::{Reason, RecvStream, SendStream};
 use http::header::HeaderValue;
+use http::request::Parts;
 use http::{HeaderName, Method};
 
 use super::activity::{Connected, Overdue, TICK, Transport};
@@ -27,6 +30,9 @@ use super::{
 
 /// Headers that belong to one HTTP/1.1 connection and mean nothing here (RFC 9113, 8.2.2).
 const OF_ANOTHER_PROTOCOL: [HeaderName; 3] = [CONNECTION, TRANSFER_ENCODING, UPGRADE];
+
+/// How long the rest of a body is read that nobody wants, once its request was answered.
+const REST_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// Serves one connection until it ends. Its requests are answered within this very task: when the connection is gone, so
 /// are they.
@@ -92,8 +98,10 @@ async fn exchange(
     connected: Connected,
 ) {
     let is_head = request.method() == Method::HEAD;
+    let (parts, body) = request.into_parts();
+    let body = Rc::new(RefCell::new(body));
     let answered = {
-        let answer = answer(app, translate(request, &connected), connected);
+        let answer = answer(app, translate(parts, &body, &connected), connected);
         tokio::select! {
             biased;
             answered = answer => answered,
@@ -104,15 +112,19 @@ async fn exchange(
     if let Err(error) = sent {
         tracing::debug!(%error, "answer not sent");
         respond.send_reset(Reason::INTERNAL_ERROR);
+        return;
     }
+    // Were the stream given up at once, a client could take its reset for the end of an answer that it has not read yet
+    // (curl 7.88 does), although RFC 9113, 8.1 lets a server do so.
+    let rest = Received(body).discard(STREAM_WINDOW as usize);
+    let _ = tokio::time::timeout(REST_TIMEOUT, rest).await;
 }
 
-fn translate(request: http::Request<RecvStream>, connected: &Connected) -> Request {
-    let (parts, body) = request.into_parts();
-    let payload: Payload<BoxedPayloadStream> = if body.is_end_stream() {
+fn translate(parts: Parts, body: &Rc<RefCell<RecvStream>>, connected: &Connected) -> Request {
+    let payload: Payload<BoxedPayloadStream> = if body.borrow().is_end_stream() {
         Payload::None
     } else {
-        Payload::Stream { payload: Box::pin(Received(body)) }
+        Payload::Stream { payload: Box::pin(Received(Rc::clone(body))) }
     };
     let mut request = Request::with_payload(payload);
     let head = request.head_mut();
@@ -124,18 +136,33 @@ fn translate(request: http::Request<RecvStream>, connected: &Connected) -> Reque
     request
 }
 
-/// A request's body. The window opens again only for what was read, so that what waits is bounded.
-struct Received(RecvStream);
+/// A request's body. The window opens again only for what was read, so that what waits is bounded. It is shared by what
+/// answers the request and by who sees it to its end; they read one after the other.
+struct Received(Rc<RefCell<RecvStream>>);
+
+impl Received {
+    /// Reads to the end, or a little more than so many octets.
+    async fn discard(mut self, most: usize) {
+        let mut so_far = 0_usize;
+        while let Some(Ok(chunk)) = self.next().await {
+            so_far = so_far.saturating_add(chunk.len());
+            if so_far > most {
+                return;
+            }
+        }
+    }
+}
 
 impl futures_util::Stream for Received {
     type Item = Result<Bytes, PayloadError>;
 
-    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        let chunk = std::task::ready!(self.0.poll_data(cx));
+    fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        let mut body = self.0.borrow_mut();
+        let chunk = std::task::ready!(body.poll_data(cx));
         Poll::Ready(chunk.map(|chunk| {
             let chunk = chunk.map_err(PayloadError::Http2Payload)?;
             // Fails only for more than was received.
-            let _ = self.0.flow_control().release_capacity(chunk.len());
+            let _ = body.flow_control().release_capacity(chunk.len());
             Ok(chunk)
         }))
     }

@@ -156,6 +156,17 @@ impl ClientAuthorities {
         }
     }
 
+    /// Whether some certificate is an authority to both. One that cannot be compared counts as one.
+    #[must_use]
+    pub fn share_any(&self, other: &Self) -> bool {
+        let (ours, theirs) = (self.current.load(), other.current.load());
+        let is_same = |one: &X509, other: &X509| match (one.to_der(), other.to_der()) {
+            (Ok(one), Ok(other)) => one == other,
+            _ => true,
+        };
+        ours.iter().any(|one| theirs.iter().any(|other| is_same(one, other)))
+    }
+
     fn swap(&self) -> Result<Reloaded, LoadError> {
         let pem = self.source.read()?;
         let content = fingerprint([Some(&pem)].into_iter());

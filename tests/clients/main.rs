@@ -13,6 +13,7 @@
     reason = "a test that cannot go on is to fail, and tests read files and clocks"
 )]
 
+mod attacks;
 mod browser;
 mod changes;
 mod clock;
@@ -22,6 +23,7 @@ mod kubectl;
 #[path = "../it/processes.rs"]
 #[allow(dead_code, reason = "the everyday tests use more of it")]
 mod processes;
+mod printed;
 mod proxied;
 mod six_people;
 mod ways_in;

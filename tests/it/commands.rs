@@ -69,6 +69,7 @@ fn a_wrong_command_line_is_a_usage_error() {
         &[],
         &["exlpain"],
         &["serve"],
+        &["frontend"],
         &["healthcheck"],
         &["lookup", "alice"],
         &["lookup", "--config=tests/configuration/plaintext.yaml"],
@@ -94,6 +95,7 @@ fn a_wrong_command_line_is_a_usage_error() {
 fn a_file_that_is_not_there_is_an_operational_failure() {
     let cases: &[&[&str]] = &[
         &["serve", "--config=nowhere"],
+        &["frontend", "--config=nowhere"],
         &["healthcheck", "--config=nowhere"],
         &["lookup", "alice", "--config=nowhere"],
         &["check", "nowhere"],
@@ -112,7 +114,9 @@ fn a_file_that_is_not_there_is_an_operational_failure() {
 
 #[test]
 fn every_help_lists_the_exit_codes() {
-    for command in ["demo", "serve", "check", "explain", "test", "lookup", "healthcheck", "version"] {
+    for command in
+        ["demo", "serve", "frontend", "check", "explain", "test", "lookup", "healthcheck", "version"]
+    {
         let ran = run(&[command, "--help"]);
         assert_eq!(ran.code, 0);
         assert!(ran.out.contains("5  invalid policy or configuration, or a failed test"), "{command}");

@@ -2,6 +2,7 @@
 
 mod commands;
 mod demo;
+mod frontend;
 mod facts;
 mod feed;
 mod fixture;

@@ -249,6 +249,21 @@ fn text(response: https::Response) -> (u16, String) {
 }
 
 #[tokio::test]
+async fn an_answer_before_the_body_came_is_not_followed_by_a_reset_while_it_comes() {
+    let site = Site::new();
+    let served = Served::start(Some(site.context()));
+    let mut http2 = Http2::connect(served.address(), &site.http2(Some(&site.alice))).await.unwrap();
+    let request = http::Request::post("https://localhost/whoami").body(()).unwrap();
+    std::future::poll_fn(|cx| http2.send.poll_ready(cx)).await.unwrap();
+    let (response, mut body) = http2.send.send_request(request, false).unwrap();
+    assert_eq!(read(response).await.unwrap().0, 404);
+    // Whatever the server had to say of the first request came before the answer to the second.
+    assert_eq!(http2.get("/whoami").await.unwrap().0, 200);
+    body.send_data(Bytes::from_static(b"late"), true).unwrap();
+    served.stop().await;
+}
+
+#[tokio::test]
 async fn both_protocols_are_answered_and_handlers_see_who_asks() {
     let site = Site::new();
     let served = Served::start(Some(site.context()));

@@ -228,8 +228,8 @@ There is a small API server in front of it: {dir}/kubeconfigs has somebody for e
   kubectl auth whoami
   kubectl get pods -n payments-prod
   kubectl get secrets -n payments-prod                  # refused by a policy
-  kubectl run web -n payments-dev --image=nginx         # refused by admission: it has no label app
-  kubectl run web -n payments-dev --image=nginx -l app=web
+  kubectl run job -n payments-dev --image=nginx         # refused by admission: it has no label app
+  kubectl run job -n payments-dev --image=nginx -l app=job
 
 What happened to each request? In words, or in a browser by way of `kubectl proxy --port=8080`, at /debug/journeys:
 

@@ -228,13 +228,16 @@ fn random_token() -> Result<String, Failure> {
 
 fn write(path: &Path, content: &str, mode: u32) -> Result<(), Failure> {
     use std::io::Write;
-    use std::os::unix::fs::OpenOptionsExt;
+    use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
     let written = (|| {
         if let Some(folder) = path.parent() {
             std::fs::create_dir_all(folder)?;
         }
         let mut options = std::fs::OpenOptions::new();
-        options.write(true).create(true).truncate(true).mode(mode).open(path)?.write_all(content.as_bytes())
+        let mut file = options.write(true).create(true).truncate(true).mode(mode).open(path)?;
+        // One that is there already keeps its mode otherwise.
+        file.set_permissions(std::fs::Permissions::from_mode(mode))?;
+        file.write_all(content.as_bytes())
     })();
     written.map_err(|error| Failure::operational(format!("{}: {error}", path.display())))
 }

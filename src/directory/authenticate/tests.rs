@@ -115,6 +115,21 @@ async fn a_server_says_more_than_that_a_password_is_wrong() {
 }
 
 #[tokio::test]
+async fn a_password_that_was_sent_and_is_not_answered_is_told_from_one_that_was_not_sent() {
+    let server = Persona::open_ldap(OPEN_COMPANY).await;
+    server.set(|manner| manner.answers_binds = false);
+    let mut settings = settings(server.url(), "dc=corp,dc=example");
+    settings.timeouts.operation = Duration::from_millis(300);
+    let directory =
+        Directory::over(settings, None, &Metrics::new().unwrap().directory, Handle::current()).unwrap();
+    assert!(matches!(log_on(&directory, "ada", "x").await, LogOn::Unanswered(_)));
+    let soon = Instant::now() + Duration::from_millis(200);
+    let late = directory.authenticate("ada", "x", soon).await;
+    assert!(matches!(late, Ok(LogOn::Unanswered(LookupError::Deadline))), "{late:?}");
+    assert_eq!(server.seen().binds, [ADA, ADA]);
+}
+
+#[tokio::test]
 async fn what_is_no_answer_is_an_error_and_no_refusal() {
     use crate::directory::persona::Outcome;
     let server = Persona::open_ldap(OPEN_COMPANY).await;

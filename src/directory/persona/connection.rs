@@ -192,7 +192,9 @@ impl Session {
                 let outcome = self.bind(&name, password.as_deref());
                 self.is_bound = outcome.code == 0 && !name.is_empty();
                 self.server.seen.send_modify(|seen| seen.binds.push(name));
-                self.send(outcome_bytes(id, BIND_RESPONSE, outcome));
+                if self.server.manner().answers_binds {
+                    self.send(outcome_bytes(id, BIND_RESPONSE, outcome));
+                }
             }
             Ok((Request::Search(search), _)) => match self.question(frame) {
                 Ok((asked, wishes)) => self.search(id, search, asked, wishes),

@@ -14,6 +14,8 @@ pub struct Manner {
     pub password: Option<String>,
     /// What every bind is answered instead.
     pub refuses_binds: Option<Outcome>,
+    /// Whether a bind is answered; it is judged and counted all the same.
+    pub answers_binds: bool,
     /// Whether who has not bound may search below the root DSE.
     pub anonymous_search: bool,
     /// Whether the limit of a request is overlooked, as Samba does.
@@ -67,6 +69,7 @@ impl Manner {
         Self {
             password: None,
             refuses_binds: None,
+            answers_binds: true,
             anonymous_search: !is_active_directory,
             ignores_size_limits: false,
             size_limit: None,

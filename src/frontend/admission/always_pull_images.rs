@@ -3,6 +3,8 @@
 //!
 //! Source: `kubernetes/plugin/pkg/admission/alwayspullimages/admission.go`.
 
+use std::collections::BTreeSet;
+
 use serde_json::Value;
 
 use super::{Attributes, CONTAINER_LISTS, Notes, Operation, Plugin, PluginName, Said};
@@ -63,7 +65,24 @@ impl Plugin for AlwaysPullImages {
     }
 }
 
-/// An update can bring new images only by containers that are new or changed; as in an API server all are looked at.
+/// An update that brings no image is let through (`isUpdateWithNoNewImages`): the policy of a container cannot be changed
+/// any more, so that a pod from before the plugin was on could not even be labelled.
 fn applies(asked: &Attributes) -> bool {
-    matches!(asked.operation, Operation::Create | Operation::Update) && asked.is_core("pods")
+    asked.is_core("pods")
+        && match asked.operation {
+            Operation::Create => true,
+            Operation::Update => brings_an_image(asked),
+            Operation::Delete | Operation::Connect => false,
+        }
+}
+
+fn brings_an_image(asked: &Attributes) -> bool {
+    let (Some(new), Some(old)) = (&asked.object, &asked.old) else { return true };
+    let known: BTreeSet<&str> = images(old).collect();
+    images(new).any(|image| !known.contains(image))
+}
+
+fn images(pod: &Value) -> impl Iterator<Item = &str> {
+    let containers = CONTAINER_LISTS.iter().filter_map(|list| pod.get("spec")?.get(list)?.as_array());
+    containers.flatten().map(|container| container.get("image").and_then(Value::as_str).unwrap_or_default())
 }

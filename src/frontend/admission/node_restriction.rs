@@ -1,7 +1,9 @@
 //! `NodeRestriction`: a node changes itself and its own pods, and takes tokens for its own pods only.
 //!
 //! Smaller than in an API server: there are no leases, CSINodes, persistent volume claims or resource slices, and no mirror
-//! pods: a node creates no pods at all.
+//! pods: a node creates no pods at all. Of labels that it may not give itself, only those below
+//! `node-restriction.kubernetes.io` are looked at, not the others of `kubernetes.io` and `k8s.io`. Stricter: who is in the
+//! group `system:nodes` and has no node's name changes nothing.
 //!
 //! Source: `kubernetes/plugin/pkg/admission/noderestriction/admission.go`.
 

@@ -304,3 +304,20 @@ fn no_object_makes_the_chain_panic() {
         }
     }
 }
+
+#[test]
+fn a_pod_from_before_images_were_always_pulled_can_be_labelled_and_brings_no_other_image() {
+    let it = fixture();
+    let mut old = pod("web");
+    old["spec"]["containers"][0]["imagePullPolicy"] = "IfNotPresent".into();
+    let update = |change: &dyn Fn(&mut Value)| {
+        let mut new = old.clone();
+        change(&mut new);
+        let old = Some(Object::new(old.clone()));
+        Attributes { operation: Operation::Update, old, ..create("pods", "default", new) }
+    };
+    let labelled = it.admitted(update(&|pod| pod["metadata"]["labels"]["tier"] = "gold".into()));
+    assert_eq!(labelled["spec"], old["spec"]);
+    let other = it.admitted(update(&|pod| pod["spec"]["containers"][0]["image"] = "other".into()));
+    assert_eq!(other["spec"]["containers"][0]["imagePullPolicy"], "Always");
+}

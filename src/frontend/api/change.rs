@@ -103,9 +103,10 @@ async fn admit(
     let mut asked = target.attributes(call, Operation::Update, objects, write.dry_run);
     admitting.mutate(&mut asked).await?;
     let mut object = asked.object.take().unwrap_or_default();
-    may_grant(call, target.kind, &object, Some(old)).await?;
+    // A patch may have removed them, and it is asked for the place that is changed.
     meta::set(&mut object, "name", target.name);
     meta::copy(&mut object, "namespace", old);
+    may_grant(call, target.kind, &object, Some(old)).await?;
     kinds::default(target.kind, &mut object);
     kinds::prepare_update(target.kind, target.subresource, &mut object, old);
     meta::copy(&mut object, "resourceVersion", old);

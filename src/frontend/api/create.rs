@@ -27,9 +27,11 @@ pub(super) async fn create(call: &Call<'_>, target: Target<'_>) -> Result<Answer
         return Err(ApiError::bad_request("resourceVersion should not be set on objects to be created"));
     }
     kinds::default(target.kind, &mut object);
+    // A name that the client gave is kept, whatever it would have been generated from.
+    let is_generated = meta::text(&object, "name").is_empty();
     let object = admit(call, &target, object, write.dry_run).await?;
     let storing = Storing::begin(call);
-    let stored = keep(call, &target, object, write.dry_run);
+    let stored = keep(call, &target, object, is_generated, write.dry_run);
     storing.end(if write.dry_run { "dry run: would have kept" } else { "kept" }, &stored);
     let stored = stored?;
     if !write.dry_run {
@@ -120,9 +122,14 @@ fn name_it(object: &mut Value) {
     }
 }
 
-fn keep(call: &Call<'_>, target: &Target<'_>, mut object: Value, dry_run: bool) -> Result<Object, ApiError> {
+fn keep(
+    call: &Call<'_>,
+    target: &Target<'_>,
+    mut object: Value,
+    is_generated: bool,
+    dry_run: bool,
+) -> Result<Object, ApiError> {
     let storage = &call.frontend.storage;
-    let is_generated = !meta::text(&object, "generateName").is_empty();
     for _ in 0..MAX_GENERATED {
         let name = meta::text(&object, "name").to_owned();
         let named = Target { name: &name, ..*target };
@@ -133,8 +140,8 @@ fn keep(call: &Call<'_>, target: &Target<'_>, mut object: Value, dry_run: bool) 
             };
         }
         match storage.create_within(target.kind, target.namespace, &name, object.clone()) {
-            // Chance gave a name that there is: another chance, unless the client gave it.
-            Err(StorageError::AlreadyExists) if is_generated && name_was_generated(&object) => {
+            // Chance gave a name that there is: another chance.
+            Err(StorageError::AlreadyExists) if is_generated => {
                 meta::remove(&mut object, "name");
                 name_it(&mut object);
             }
@@ -142,13 +149,6 @@ fn keep(call: &Call<'_>, target: &Target<'_>, mut object: Value, dry_run: bool) 
         }
     }
     Err(ApiError::already_exists(target.kind, meta::text(&object, "name")))
-}
-
-/// Whether the name is one that was made of `generateName`: five letters longer, or than what was left of it.
-fn name_was_generated(object: &Value) -> bool {
-    let (name, base) = (meta::text(object, "name"), meta::text(object, "generateName"));
-    let end = name.len().saturating_sub(5);
-    name.get(..end).is_some_and(|start| base.starts_with(start))
 }
 
 /// Has a pod's log say what happened to it.

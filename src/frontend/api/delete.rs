@@ -22,6 +22,9 @@ use crate::frontend::storage::{Object, Preconditions, StorageError};
 /// How often a deletion is tried again that does not say what version it is of, and a change came between.
 const MAX_TRIES: usize = 5;
 
+/// How often an object of a namespace that goes is tried again: more often than anybody changes one meanwhile.
+const MAX_TRIES_OF_NAMESPACE: usize = 1_000;
+
 /// Deletes an object.
 pub(super) async fn delete(call: &Call<'_>, target: Target<'_>) -> Result<Answer, ApiError> {
     let form = negotiate::form(call.headers, call.info)?;
@@ -156,14 +159,29 @@ fn empty(call: &Call<'_>, namespace: &str) {
             end_log(call.frontend, kind, &gone);
         }
         for held in storage.list(kind, Some(namespace)).items {
-            let version = meta::text(&held, "resourceVersion").to_owned();
-            let expected = Preconditions { uid: None, resource_version: Some(version) };
-            let marked = going(call, kind, &held);
-            // Whoever changed it meanwhile will find that its namespace goes.
-            let _ = storage.update(kind, namespace, meta::text(&held, "name"), &expected, marked);
+            take_along(call, kind, namespace, meta::text(&held, "name"));
         }
     }
     storage.finish_namespace(namespace);
+}
+
+/// Marks an object of a namespace that goes, or removes it where nothing holds it any more. Were it left unmarked because
+/// somebody changed it just then, it would stay when it is let go, and the namespace with it.
+fn take_along(call: &Call<'_>, kind: &'static ResourceType, namespace: &str, name: &str) {
+    let storage = &call.frontend.storage;
+    for _ in 0..MAX_TRIES_OF_NAMESPACE {
+        let Some(held) = storage.get(kind, namespace, name) else { return };
+        let version = meta::text(&held, "resourceVersion").to_owned();
+        let expected = Preconditions { uid: None, resource_version: Some(version) };
+        let taken = if meta::texts(&held, "finalizers").is_empty() {
+            storage.delete(kind, namespace, name, &expected).map(|gone| end_log(call.frontend, kind, &gone))
+        } else {
+            storage.update(kind, namespace, name, &expected, going(call, kind, &held)).map(drop)
+        };
+        if !matches!(taken, Err(StorageError::Conflict(_))) {
+            return;
+        }
+    }
 }
 
 /// Removes a changed object that is to go and is held by nothing any more.

@@ -35,7 +35,7 @@ pub(super) fn log(call: &Call<'_>, target: &Target<'_>) -> Result<Answer, ApiErr
     let stored = target.stored(call.frontend);
     storing.end("read the log of", &stored);
     let pod = stored?;
-    container(&pod, call.info.last("container").unwrap_or_default())?;
+    container(&pod, call.info.first("container").unwrap_or_default())?;
     let options = Options::read(call.info, call.now)?;
     if !negotiate::accepted(call.headers)
         .iter()
@@ -116,7 +116,7 @@ impl Options {
         if info.is_set("previous") {
             return Err(ApiError::bad_request("previous terminated container not found"));
         }
-        let number = |key: &str| match info.last(key) {
+        let number = |key: &str| match info.first(key) {
             None | Some("") => Ok(None),
             Some(text) => text.parse::<u32>().map(Some).map_err(|_| {
                 ApiError::bad_request(format!(
@@ -124,7 +124,7 @@ impl Options {
                 ))
             }),
         };
-        let since = match (number("sinceSeconds")?, info.last("sinceTime").filter(|text| !text.is_empty())) {
+        let since = match (number("sinceSeconds")?, info.first("sinceTime").filter(|text| !text.is_empty())) {
             (Some(_), Some(_)) => {
                 return Err(ApiError::bad_request(
                     "at most one of `sinceTime` or `sinceSeconds` may be specified",

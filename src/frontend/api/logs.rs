@@ -12,6 +12,9 @@ pub const MAX_LINES: usize = 500;
 /// How many pods have a log; of further ones nothing is noted.
 pub const MAX_LOGS: usize = 10_000;
 
+/// How long a line is at most, in bytes: it names a user, who may have a long name.
+const MAX_LINE_BYTES: usize = 512;
+
 /// The logs of pods, by UID.
 #[derive(Debug, Default)]
 pub struct Logs(Mutex<HashMap<String, Log>>);
@@ -36,7 +39,8 @@ pub struct Line {
 
 impl Logs {
     /// Writes a line into the log of a pod.
-    pub fn note(&self, uid: &str, time: Timestamp, text: String) {
+    pub fn note(&self, uid: &str, time: Timestamp, mut text: String) {
+        text.truncate(text.floor_char_boundary(MAX_LINE_BYTES));
         let mut logs = self.lock();
         if logs.len() >= MAX_LOGS && !logs.contains_key(uid) {
             return;
@@ -93,6 +97,13 @@ mod tests {
         logs.end("a");
         assert!(follower.changed().await.is_err());
         assert!(logs.after("a", 0).is_empty());
+    }
+
+    #[test]
+    fn a_line_is_no_longer_than_one_reads() {
+        let logs = Logs::default();
+        logs.note("a", Timestamp::UNIX_EPOCH, "\u{e4}".repeat(MAX_LINE_BYTES));
+        assert_eq!(logs.after("a", 0)[0].text.len(), MAX_LINE_BYTES);
     }
 
     #[test]

@@ -13,17 +13,14 @@ mod descriptions;
 mod discovery;
 mod dispatch;
 mod fields;
-mod json;
 mod kinds;
 mod log;
 mod logs;
-mod meta;
 mod negotiate;
 mod openapi;
 mod openapi_v2;
 mod options;
 mod patch;
-mod path;
 mod protobuf;
 mod read;
 mod represent;
@@ -35,6 +32,7 @@ mod table;
 #[cfg(test)]
 mod tests;
 mod watch;
+mod watches;
 
 use std::sync::Arc;
 
@@ -50,11 +48,13 @@ use super::request_info::RequestInfo;
 use super::resources::ResourceType;
 use super::status::ApiError;
 use super::storage::{Object, Storage};
+use super::{json, meta};
 use crate::model::Subject;
 
 pub use answer::{Answer, Body};
 pub use dispatch::dispatch;
 pub use logs::{Logs, MAX_LINES, MAX_LOGS};
+pub use watches::{MAX_WATCHES_OF_ONE, Watches};
 
 /// A request that may be carried out.
 pub struct Call<'a> {
@@ -92,6 +92,8 @@ pub struct Services {
     pub hooks: Arc<dyn Hooks>,
     /// What pods have to say.
     pub logs: Arc<Logs>,
+    /// Who watches.
+    pub watches: Arc<Watches>,
 }
 
 /// Where a request leaves what happens to it.
@@ -159,6 +161,7 @@ pub trait Hooks: Send + Sync {
         namespace: &'a str,
         subject: &'a Subject,
         review: Value,
+        now: Timestamp,
     ) -> LocalBoxFuture<'a, Result<Value, ApiError>>;
 
     /// Told of each object that was kept as a new one.

@@ -90,7 +90,7 @@ pub(super) fn form(headers: &HeaderMap, info: &RequestInfo) -> Result<Form, ApiE
 }
 
 fn include(info: &RequestInfo) -> Result<Include, ApiError> {
-    match info.last("includeObject").unwrap_or_default() {
+    match info.first("includeObject").unwrap_or_default() {
         "" | "Metadata" => Ok(Include::Metadata),
         "None" => Ok(Include::None),
         "Object" => Ok(Include::Object),

@@ -51,7 +51,7 @@ pub(super) fn serve(call: &Call<'_>, rest: &[&str]) -> Result<Answer, ApiError> 
     let document = DOCUMENTS.get(&path).ok_or_else(ApiError::no_such_path)?;
     let mut answer = Answer::whole(200, JSON, document.text.clone());
     answer.headers.push(("ETag", format!("{:?}", document.hash)));
-    if call.info.last("hash") == Some(&document.hash) {
+    if call.info.first("hash") == Some(&document.hash) {
         answer.headers.push(("Cache-Control", format!("public, immutable, max-age={MAX_AGE}")));
     }
     Ok(answer)

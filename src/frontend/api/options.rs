@@ -34,7 +34,7 @@ pub(super) struct Delete {
 impl Write {
     /// Reads them from a query; `kind` is that of the options, as `CreateOptions`.
     pub(super) fn read(info: &RequestInfo, kind: &'static str) -> Result<Self, ApiError> {
-        let validation = match info.last("fieldValidation").unwrap_or_default() {
+        let validation = match info.first("fieldValidation").unwrap_or_default() {
             "" | "Warn" => FieldValidation::Warn,
             "Strict" => FieldValidation::Strict,
             "Ignore" => FieldValidation::Ignore,

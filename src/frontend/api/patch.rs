@@ -10,11 +10,15 @@ use super::{Call, body, json, meta, schema, strategic};
 use crate::frontend::resources::ResourceType;
 use crate::frontend::status::ApiError;
 
-/// How many operations a JSON patch may have. An API server takes ten times as many; each may nest the object more deeply.
+/// How many operations a JSON patch may have. An API server takes ten times as many.
 const MAX_OPERATIONS: usize = 1_000;
 
-/// How many of them may copy: each can double the object.
+/// How many of them may copy or move: each can make the object twice as large, or as deep.
 const MAX_COPIES: usize = 100;
+
+/// How deep an object may be nested while it is patched, and how long the path of an operation may be, in steps: as deep as
+/// JSON is read. Whatever goes through a value goes as deep as it, and the stack is not deeper for that.
+const MAX_DEPTH: usize = 128;
 
 /// How large an object may become while it is patched, in bytes of JSON.
 const MAX_PATCHED_BYTES: usize = 3 << 20;
@@ -93,11 +97,23 @@ fn object(value: Value) -> Result<Value, ApiError> {
 }
 
 fn operations(value: Value) -> Result<Vec<PatchOperation>, ApiError> {
-    let operations: Vec<PatchOperation> = serde_json::from_value(value)
-        .map_err(|error| ApiError::bad_request(format!("the body is no JSON patch: {error}")))?;
-    let copies = operations.iter().filter(|operation| matches!(operation, PatchOperation::Copy(_))).count();
+    let Value::Array(operations) = value else {
+        return Err(ApiError::bad_request("the body is no JSON patch: it is no list of operations"));
+    };
+    // What is wrong is not quoted: it may be the password that somebody sets, and refusals are written down.
+    let operation = |(nth, operation)| {
+        serde_json::from_value(operation).map_err(|_| {
+            ApiError::bad_request(format!("operation {nth} of the JSON patch is none of RFC 6902"))
+        })
+    };
+    let operations: Vec<PatchOperation> =
+        operations.into_iter().enumerate().map(operation).collect::<Result<_, _>>()?;
+    let copies = operations.iter().filter(|operation| takes_from_elsewhere(operation)).count();
     if operations.len() > MAX_OPERATIONS || copies > MAX_COPIES {
         return Err(ApiError::too_large(MAX_OPERATIONS));
+    }
+    if operations.iter().any(|operation| operation.path().count() > MAX_DEPTH) {
+        return Err(too_deep());
     }
     Ok(operations)
 }
@@ -109,11 +125,35 @@ fn apply_json(operations: &[PatchOperation], object: &mut Value) -> Result<(), A
                 "the server rejected our request due to an error in our request: {error}"
             ))
         })?;
-        if matches!(operation, PatchOperation::Copy(_)) && object.to_string().len() > MAX_PATCHED_BYTES {
-            return Err(ApiError::too_large(MAX_PATCHED_BYTES));
+        if takes_from_elsewhere(operation) {
+            // Before it is written, for that goes as deep.
+            if is_deeper_than(object, MAX_DEPTH) {
+                return Err(too_deep());
+            }
+            if object.to_string().len() > MAX_PATCHED_BYTES {
+                return Err(ApiError::too_large(MAX_PATCHED_BYTES));
+            }
         }
     }
-    Ok(())
+    if is_deeper_than(object, MAX_DEPTH) { Err(too_deep()) } else { Ok(()) }
+}
+
+fn takes_from_elsewhere(operation: &PatchOperation) -> bool {
+    matches!(operation, PatchOperation::Copy(_) | PatchOperation::Move(_))
+}
+
+fn too_deep() -> ApiError {
+    ApiError::invalid_patch(format!("the patch nests the object deeper than {MAX_DEPTH} levels"))
+}
+
+/// Whether a value is nested deeper than so many levels; looks no deeper than that.
+fn is_deeper_than(value: &Value, most: usize) -> bool {
+    let is_inner_deeper = |inner: &Value| most.checked_sub(1).is_none_or(|most| is_deeper_than(inner, most));
+    match value {
+        Value::Array(items) => items.iter().any(is_inner_deeper),
+        Value::Object(fields) => fields.values().any(is_inner_deeper),
+        _ => false,
+    }
 }
 
 #[cfg(test)]
@@ -135,6 +175,8 @@ mod tests {
         assert_eq!(patched(add.clone(), json!({"a": 1})), Ok(json!({"a": 1, "b": 2})));
         assert_eq!(patched(add, json!({"a": 2})), Err(422));
         assert_eq!(patched(json!([{"op": "jump", "path": "/a"}]), json!({})), Err(400));
+        let quoted = super::operations(json!(["s3cr3t"])).map(|_| ()).unwrap_err().message;
+        assert_eq!(quoted, "operation 0 of the JSON patch is none of RFC 6902");
     }
 
     #[test]

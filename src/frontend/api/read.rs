@@ -36,7 +36,7 @@ pub(super) fn list(call: &Call<'_>, target: &Target<'_>) -> Result<Answer, ApiEr
 /// The part of the list that is asked for.
 fn page(call: &Call<'_>, target: &Target<'_>) -> Result<Page, ApiError> {
     let start =
-        call.info.last("continue").filter(|token| !token.is_empty()).map(Continue::read).transpose()?;
+        call.info.first("continue").filter(|token| !token.is_empty()).map(Continue::read).transpose()?;
     let List { items, resource_version } = at_version(call, target, start.as_ref())?;
     let selected = items.into_iter().filter(|object| fields::selects(call.info, object));
     let rest = selected.filter(|object| start.as_ref().is_none_or(|start| start.is_before(object)));
@@ -71,7 +71,7 @@ fn at_version(call: &Call<'_>, target: &Target<'_>, start: Option<&Continue>) ->
         });
     }
     let asked = version(call)?;
-    let is_exact = match call.info.last("resourceVersionMatch").unwrap_or_default() {
+    let is_exact = match call.info.first("resourceVersionMatch").unwrap_or_default() {
         "" | "NotOlderThan" => false,
         "Exact" => true,
         other => return Err(ApiError::bad_request(format!("resourceVersionMatch may not be {other:?}"))),
@@ -90,7 +90,7 @@ fn at_version(call: &Call<'_>, target: &Target<'_>, start: Option<&Continue>) ->
 
 /// The version that is asked for; none where any will do.
 pub(super) fn version(call: &Call<'_>) -> Result<Option<u64>, ApiError> {
-    match call.info.last("resourceVersion").unwrap_or_default() {
+    match call.info.first("resourceVersion").unwrap_or_default() {
         "" | "0" => Ok(None),
         text => text.parse().map(Some).map_err(|_| {
             ApiError::bad_request(format!("resourceVersion: Invalid value: {text:?}: it is no version"))
@@ -99,7 +99,7 @@ pub(super) fn version(call: &Call<'_>) -> Result<Option<u64>, ApiError> {
 }
 
 fn limit(call: &Call<'_>) -> Result<Option<usize>, ApiError> {
-    match call.info.last("limit").unwrap_or_default() {
+    match call.info.first("limit").unwrap_or_default() {
         "" | "0" => Ok(None),
         text => text
             .parse()

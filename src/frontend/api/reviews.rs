@@ -10,15 +10,9 @@ use super::options::Write;
 use super::stages::{Admitting, Target};
 use super::{Call, meta, negotiate};
 use crate::frontend::admission::Operation;
+use crate::frontend::authn::{DEFAULT_EXPIRATION_SECONDS, MAX_EXPIRATION_SECONDS, MIN_EXPIRATION_SECONDS};
 use crate::frontend::resources::{self, Subresource};
 use crate::frontend::status::{ApiError, Cause, CauseKind};
-
-/// How long a token lives that does not say, in seconds.
-const DEFAULT_EXPIRATION: i64 = 3_600;
-
-/// How long tokens live at least and at most, in seconds
-/// (`k8s.io/kubernetes/pkg/apis/authentication/validation/validation.go`).
-const EXPIRATIONS: std::ops::RangeInclusive<i64> = 600..=1 << 32;
 
 /// Answers a review.
 pub(super) async fn review(call: &Call<'_>, target: Target<'_>) -> Result<Answer, ApiError> {
@@ -26,7 +20,7 @@ pub(super) async fn review(call: &Call<'_>, target: Target<'_>) -> Result<Answer
     let write = Write::read(call.info, "CreateOptions")?;
     let review = body::object(call, &expected(target.kind), write.validation)?;
     let hooks = &call.frontend.hooks;
-    let answered = hooks.review(target.kind, target.namespace, call.subject, review).await?;
+    let answered = hooks.review(target.kind, target.namespace, call.subject, review, call.now).await?;
     Ok(Answer::json(201, &answered))
 }
 
@@ -53,9 +47,8 @@ pub(super) async fn token(
             }
         }
     }
-    meta::default_in(&mut request, "spec", "expirationSeconds", DEFAULT_EXPIRATION);
+    meta::default_in(&mut request, "spec", "expirationSeconds", DEFAULT_EXPIRATION_SECONDS);
     is_in_order(&target, &request)?;
-    bind(call, &target, &mut request)?;
     let mut admitting = Admitting::begin(call);
     let admitted = async {
         let mut asked = target.attributes(call, Operation::Create, (Some(request), None), write.dry_run);
@@ -65,7 +58,10 @@ pub(super) async fn token(
     }
     .await;
     admitting.end(&admitted);
-    let request: Value = admitted?;
+    // Nothing comes between this and the token: what admission made of the request is what is looked at.
+    let mut request: Value = admitted?;
+    is_in_order(&target, &request)?;
+    bind(call, &target, &mut request)?;
     if write.dry_run {
         return Ok(Answer::json(201, &request));
     }
@@ -82,9 +78,9 @@ fn only_json(call: &Call<'_>) -> Result<(), ApiError> {
 
 fn is_in_order(target: &Target<'_>, request: &Value) -> Result<(), ApiError> {
     let seconds = request.pointer("/spec/expirationSeconds").and_then(Value::as_i64).unwrap_or_default();
-    let why = if seconds < *EXPIRATIONS.start() {
+    let why = if seconds < MIN_EXPIRATION_SECONDS {
         "may not specify a duration less than 10 minutes"
-    } else if seconds > *EXPIRATIONS.end() {
+    } else if seconds > MAX_EXPIRATION_SECONDS {
         "may not specify a duration larger than 2^32 seconds"
     } else {
         return Ok(());

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use futures_util::{FutureExt, StreamExt, stream};
+use futures_util::{StreamExt, stream};
 use jiff::Timestamp;
 use serde_json::{Value, json};
 use tokio::time::Instant;
@@ -15,6 +15,7 @@ use tokio::time::Instant;
 use super::answer::{Answer, JSON};
 use super::negotiate::Form;
 use super::stages::{Storing, Target};
+use super::watches::Place;
 use super::{Call, fields, negotiate, read, represent};
 use crate::frontend::journey::Outcome;
 use crate::frontend::request_info::RequestInfo;
@@ -42,6 +43,7 @@ pub(super) fn watch(call: &Call<'_>, target: &Target<'_>) -> Result<Answer, ApiE
         ));
     }
     let timeout = timeout(call.info)?;
+    let place = call.frontend.watches.enter(&call.subject.user)?;
     let since = read::version(call)?;
     let storing = Storing::begin(call);
     let namespace = Some(target.namespace).filter(|namespace| !namespace.is_empty());
@@ -81,13 +83,14 @@ pub(super) fn watch(call: &Call<'_>, target: &Target<'_>) -> Result<Answer, ApiE
         bookmark: bookmarks.then(|| now.checked_add(BOOKMARK_EVERY).unwrap_or(now)),
         storage: Arc::clone(storage),
         is_over: false,
+        _place: place,
     };
     let stream = stream::unfold(state, |mut state| async move { Some((state.next().await?, state)) });
     Ok(Answer::stream(JSON, stream.boxed_local()))
 }
 
 fn timeout(info: &RequestInfo) -> Result<Duration, ApiError> {
-    match info.last("timeoutSeconds").unwrap_or_default() {
+    match info.first("timeoutSeconds").unwrap_or_default() {
         "" | "0" => Ok(DEFAULT_TIMEOUT),
         text => {
             let seconds: u64 = text.parse().map_err(|_| {
@@ -121,6 +124,7 @@ struct Watching {
     bookmark: Option<Instant>,
     storage: Arc<Storage>,
     is_over: bool,
+    _place: Place,
 }
 
 impl Watching {
@@ -156,7 +160,7 @@ impl Watching {
         if self.bookmark.is_some() {
             // Whatever happened up to this version waits here already, and goes before it.
             let version = self.storage.version();
-            while let Some(Some(event)) = self.watch.next().now_or_never() {
+            while let Some(event) = self.watch.next_now() {
                 self.lines.event(&event);
             }
             self.lines.bookmark(version);

@@ -28,6 +28,10 @@ impl ClientCertificates {
         Self { authorities }
     }
 
+    pub(super) fn authorities(&self) -> &ClientAuthorities {
+        &self.authorities
+    }
+
     pub(super) fn authenticate(&self, presented: Option<&PresentedCertificate>, now: Timestamp) -> Said {
         let Some(presented) = presented else {
             return Said::nothing("no client certificate was presented");

@@ -2,16 +2,11 @@
 
 use std::collections::BTreeMap;
 
-use actix_web::http::header::{AUTHORIZATION, HeaderMap, HeaderName};
+use actix_web::http::header::HeaderMap;
 use percent_encoding::percent_decode_str;
 
 /// The most values that one kind of header is read for, and keys of `extra`; an identity has fewer.
 pub(super) const MAX_VALUES: usize = 256;
-
-/// Before a verified proxy's name for the user (`k8s.io/apiserver/pkg/authentication/request/headerrequest`).
-pub(super) const REMOTE_PREFIX: &str = "x-remote-";
-/// Before everything about impersonation.
-pub(super) const IMPERSONATE_PREFIX: &str = "impersonate-";
 
 /// A header that cannot be read: which kind, and why.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -22,20 +17,6 @@ pub(super) enum HeaderFault {
     Repeated(&'static str),
     #[error("there are more than {MAX_VALUES} values of {0}")]
     TooMany(String),
-}
-
-/// Removes whatever says who somebody is, as an API server does once it knows: no later stage, and nothing that a
-/// request is handed on to, reads it again. To be called after the first stage and after impersonation.
-pub fn strip_credentials(headers: &mut HeaderMap) {
-    let carries = |name: &HeaderName| {
-        name == AUTHORIZATION
-            || name.as_str().starts_with(REMOTE_PREFIX)
-            || name.as_str().starts_with(IMPERSONATE_PREFIX)
-    };
-    let names: Vec<HeaderName> = headers.keys().filter(|name| carries(name)).cloned().collect();
-    for name in names {
-        headers.remove(name);
-    }
 }
 
 /// All values of a header that are not empty, in their order.
@@ -104,7 +85,7 @@ fn decoded(key: &str) -> String {
 
 #[cfg(test)]
 pub(super) fn of(headers: &[(&str, &str)]) -> HeaderMap {
-    use actix_web::http::header::HeaderValue;
+    use actix_web::http::header::{HeaderName, HeaderValue};
     let mut map = HeaderMap::new();
     for (name, value) in headers {
         map.append(
@@ -152,18 +133,5 @@ mod tests {
     fn values_are_bounded() {
         let many: Vec<(&str, &str)> = (0..=MAX_VALUES).map(|_| ("x-remote-group", "g")).collect();
         assert!(matches!(all(&of(&many), "x-remote-group"), Err(HeaderFault::TooMany(_))));
-    }
-
-    #[test]
-    fn no_credential_is_left_after_stripping() {
-        let mut headers = of(&[
-            ("Authorization", "Bearer x"),
-            ("X-Remote-User", "ada"),
-            ("X-REMOTE-Extra-a", "b"),
-            ("Impersonate-User", "bob"),
-            ("Accept", "*/*"),
-        ]);
-        strip_credentials(&mut headers);
-        assert_eq!(headers.keys().map(HeaderName::as_str).collect::<Vec<_>>(), ["accept"]);
     }
 }

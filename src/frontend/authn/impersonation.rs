@@ -20,6 +20,8 @@ const GROUP: &str = "impersonate-group";
 const EXTRA_PREFIX: &str = "impersonate-extra-";
 /// The most values that somebody may be impersonated with: each costs an authorisation.
 pub const MAX_VALUES: usize = 64;
+/// The longest value, in bytes: each is asked for and written down. Directories' names are shorter.
+pub const MAX_VALUE_BYTES: usize = 4_096;
 
 /// Whom a requester wants to act as. Nothing of it is authorised yet: [`checks`](Self::checks) says what has to be.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -36,8 +38,8 @@ pub struct Impersonation {
 /// overlooked.
 ///
 /// # Errors
-/// 500, as an API server answers, for groups, a UID or `extra` without a user; 400 for headers that cannot be read
-/// or are too many.
+/// 500, as an API server answers, for groups, a UID or `extra` without a user; 400 for headers that cannot be read,
+/// are too many or too long.
 pub fn read(headers: &HeaderMap, source_address_key: &str) -> Result<Option<Impersonation>, ApiError> {
     let unreadable = |fault: HeaderFault| ApiError::bad_request(format!("impersonation: {fault}"));
     let user = headers::one(headers, USER).map_err(unreadable)?;
@@ -58,6 +60,12 @@ pub fn read(headers: &HeaderMap, source_address_key: &str) -> Result<Option<Impe
     if values > MAX_VALUES {
         return Err(ApiError::bad_request(format!(
             "impersonation: more than {MAX_VALUES} groups and extra values"
+        )));
+    }
+    let extra_texts = extra.iter().flat_map(|(key, values)| values.iter().chain([key]));
+    if extra_texts.chain(&groups).chain(&uid).chain([&user]).any(|text| text.len() > MAX_VALUE_BYTES) {
+        return Err(ApiError::bad_request(format!(
+            "impersonation: a value is longer than {MAX_VALUE_BYTES} bytes"
         )));
     }
     extra.retain(|key, _| !key.eq_ignore_ascii_case(source_address_key));
@@ -210,6 +218,12 @@ mod tests {
         assert!(impersonation(&many).is_ok());
         many.push(("Impersonate-Extra-a", "b"));
         assert_eq!(impersonation(&many).unwrap_err().code, 400);
+        let long = "g".repeat(MAX_VALUE_BYTES + 1);
+        let key = format!("Impersonate-Extra-{long}");
+        for header in [("Impersonate-Group", &*long), ("Impersonate-Uid", &long), (&key, "x")] {
+            assert_eq!(impersonation(&[many[0], header]).unwrap_err().code, 400, "{}", header.0);
+        }
+        assert_eq!(impersonation(&[("Impersonate-User", &long)]).unwrap_err().code, 400);
     }
 
     #[test]

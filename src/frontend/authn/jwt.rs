@@ -4,7 +4,7 @@
 use data_encoding::BASE64URL_NOPAD;
 use serde_json::{Map, Value, json};
 
-use super::json::strict;
+use crate::frontend::json::strict;
 use crate::tls::{Algorithm, KeyError, SigningKey, VerifyingKey};
 
 /// The longest token that is looked at, in bytes.
@@ -56,6 +56,12 @@ impl<'a> Unverified<'a> {
     /// Whom it names as its issuer, so that it can be given to who knows that one.
     pub(super) fn issuer(&self) -> Option<&str> {
         self.claims.get("iss").and_then(Value::as_str)
+    }
+
+    /// Whom it says that it is for.
+    pub(super) fn audiences(&self) -> Vec<String> {
+        let audiences = self.claims.get("aud").and_then(Value::as_array).into_iter().flatten();
+        audiences.filter_map(|audience| Some(audience.as_str()?.to_owned())).collect()
     }
 
     /// Its claims, where one of these keys signed them: the one that the token names, and by that key's algorithm.

@@ -23,7 +23,6 @@ mod certificate;
 mod digest;
 mod headers;
 pub mod impersonation;
-mod json;
 mod jwt;
 mod remembered;
 mod request_header;
@@ -51,7 +50,6 @@ use said::{Hearing, Said};
 
 pub use basic::{Basic, MAX_FAILURES, SUCCESS_CACHE, WINDOW};
 pub use certificate::ClientCertificates;
-pub use headers::strip_credentials;
 pub use request_header::RequestHeader;
 pub use service_account::{
     Bound, DEFAULT_EXPIRATION_SECONDS, DEFAULT_MAX_EXPIRATION, Issued, Issuer, MAX_AUDIENCES,
@@ -182,13 +180,6 @@ impl Authenticators {
         headers: &HeaderMap,
     ) -> Result<Option<impersonation::Impersonation>, ApiError> {
         impersonation::read(headers, &self.source_address_key)
-    }
-
-    /// `WWW-Authenticate` of a 401, where a browser should ask for a name and a password (RFC 7617, 2). An API
-    /// server sends none.
-    #[must_use]
-    pub fn challenge(&self) -> Option<&'static str> {
-        self.basic.as_ref().map(|_| "Basic realm=\"Bailiwick\", charset=\"UTF-8\"")
     }
 
     /// By what the connection shows: the certificate of a proxy, or of a user.

@@ -68,6 +68,11 @@ impl RequestHeader {
         }
     }
 
+    /// Whether every user with a certificate of these authorities would be believed as a proxy.
+    pub(super) fn believes_all_of(&self, users: &ClientAuthorities) -> bool {
+        self.allowed_names.is_empty() && self.authorities.share_any(users)
+    }
+
     /// Whether a certificate is one of the proxies' authority.
     pub(super) fn knows(&self, presented: &PresentedCertificate, now: Timestamp) -> bool {
         self.authorities.verify(presented, now).is_ok()

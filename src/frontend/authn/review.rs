@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 
 use super::said::Hearing;
 use super::{Authenticators, add_group};
+use crate::frontend::journey::Outcome;
 use crate::frontend::status::ApiError;
 
 impl Authenticators {
@@ -29,13 +30,23 @@ impl Authenticators {
             .flatten()
             .filter_map(Value::as_str)
             .collect();
-        let audiences: Vec<&String> =
-            ours.iter().filter(|own| asked.is_empty() || asked.contains(&own.as_str())).collect();
-        if !asked.is_empty() && audiences.is_empty() {
+        // A ServiceAccount's token says whom it is for: whoever is somebody else must not take it.
+        let own = self.service_accounts.as_ref().and_then(|accounts| accounts.audiences_of(token));
+        let is_meant = |audience: &&String| {
+            (asked.is_empty() || asked.contains(&audience.as_str()))
+                && own.as_ref().is_none_or(|own| own.contains(audience))
+        };
+        let audiences: Vec<&String> = ours.iter().filter(is_meant).collect();
+        if audiences.is_empty() && (own.is_some() || !asked.is_empty()) {
             return Ok(json!({"user": {}, "error": "the token is not known for any of these audiences"}));
         }
-        let mut found = match self.by_token(&mut Hearing::default(), Some(token), now).await {
+        let mut hearing = Hearing::default();
+        let mut found = match self.by_token(&mut hearing, Some(token), now).await {
             Some(found) => found.subject,
+            // Who asks must not take it for an answer that nobody could tell.
+            None if hearing.end(None).steps.iter().any(|step| step.outcome == Outcome::Failed) => {
+                return Ok(json!({"user": {}, "error": "it could not be found out whose token it is"}));
+            }
             None => return Ok(json!({"user": {}})),
         };
         add_group(&mut found);

@@ -39,9 +39,10 @@ pub struct Settings {
 /// Authenticating proxies.
 #[derive(Debug, Clone)]
 pub struct RequestHeaderSettings {
-    /// Their authorities, PEM (`--requestheader-client-ca-file`). Not those of users.
+    /// Their authorities, PEM (`--requestheader-client-ca-file`). Better not those of users.
     pub ca_file: PathBuf,
-    /// Common names that are believed (`--requestheader-allowed-names`); empty: any.
+    /// Common names that are believed (`--requestheader-allowed-names`); empty: any, which is refused where an authority of
+    /// users is one of proxies too.
     pub allowed_names: Vec<String>,
 }
 
@@ -111,6 +112,11 @@ pub enum SetupError {
     /// An issuer without an audience would take no token, or any.
     #[error("authentication: the issuer of ServiceAccount tokens needs a URL and an audience")]
     Issuer,
+    /// Every user could say in headers that they are somebody else.
+    #[error(
+        "authentication: users and proxies have an authority in common: say by `allowedNames` who is a proxy"
+    )]
+    UsersAreProxies,
     /// The system has no randomness.
     #[error("authentication: no randomness: {0}")]
     Randomness(getrandom::Error),
@@ -145,6 +151,11 @@ impl Authenticators {
         if let Some(RequestHeaderSettings { ca_file, allowed_names }) = request_header {
             let authorities = this.authorities("frontend-proxy-ca", ca_file, metrics, runtime)?;
             this.request_header = Some(RequestHeader::new(authorities, allowed_names));
+        }
+        if let (Some(users), Some(proxies)) = (&this.client_certificates, &this.request_header)
+            && proxies.believes_all_of(users.authorities())
+        {
+            return Err(SetupError::UsersAreProxies);
         }
         if let Some(path) = token_file {
             let file = TokenFile::open(path)?;

@@ -60,15 +60,7 @@ impl Fixture {
     }
 
     fn account_token(&self) -> String {
-        let spec = TokenSpec {
-            namespace: "prod".to_owned(),
-            name: "web".to_owned(),
-            uid: "uid-of-web".to_owned(),
-            audiences: Vec::new(),
-            expiration_seconds: None,
-            bound: None,
-        };
-        self.authenticators.service_accounts.as_ref().unwrap().issue(spec, now()).unwrap().token
+        self.authenticators.service_accounts.as_ref().unwrap().issue(spec(), now()).unwrap().token
     }
 
     async fn found(&self, sent: Sent<'_>) -> Authentication {
@@ -85,6 +77,18 @@ impl Fixture {
         let sent = Sent { certificate, headers: headers.to_vec(), ..Sent::default() };
         let found = self.found(sent).await;
         found.who.map_or_else(|| "nobody".to_owned(), |found| found.subject.user)
+    }
+}
+
+/// A token of the account `prod/web`.
+fn spec() -> TokenSpec {
+    TokenSpec {
+        namespace: "prod".to_owned(),
+        name: "web".to_owned(),
+        uid: "uid-of-web".to_owned(),
+        audiences: Vec::new(),
+        expiration_seconds: None,
+        bound: None,
     }
 }
 
@@ -251,6 +255,43 @@ async fn every_authenticator_that_is_asked_says_something_and_no_secret() {
 }
 
 #[tokio::test]
+async fn a_token_is_reviewed_for_those_audiences_alone_that_it_is_for() {
+    let fixture = Fixture::new();
+    let issuer = Issuer {
+        url: URL.to_owned(),
+        audiences: vec![URL.to_owned(), "vault".to_owned()],
+        max_expiration: DEFAULT_MAX_EXPIRATION,
+        jwks_uri: None,
+    };
+    let key = Some(SigningKey::generate().unwrap());
+    let accounts = ServiceAccountTokens::new(issuer, key, Vec::new(), Arc::new(Everything));
+    let authenticators = Authenticators {
+        service_accounts: Some(Arc::new(accounts)),
+        token_file: fixture.authenticators.token_file.clone(),
+        ..Authenticators::default()
+    };
+    let spec = TokenSpec { audiences: vec![URL.to_owned()], ..spec() };
+    let token = authenticators.service_accounts.as_ref().unwrap().issue(spec, now()).unwrap().token;
+    for (token, asked, expected) in [
+        (&*token, &[][..], Some(&[URL][..])),
+        (&token, &[URL], Some(&[URL])),
+        (&token, &["vault", URL], Some(&[URL])),
+        (&token, &["vault"], None),
+        (&token, &["elsewhere"], None),
+        ("static", &["vault"], Some(&["vault"])),
+        ("static", &["elsewhere"], None),
+        ("nonsense", &[], None),
+    ] {
+        let spec = serde_json::json!({"token": token, "audiences": asked});
+        let status = authenticators.review(&spec, now()).await.unwrap();
+        assert_eq!(status["authenticated"].as_bool(), expected.map(|_| true), "{asked:?}: {status}");
+        if let Some(expected) = expected {
+            assert_eq!(status["audiences"], serde_json::json!(expected));
+        }
+    }
+}
+
+#[tokio::test]
 async fn the_stage_is_made_of_files_and_of_none_that_is_broken() {
     let folder = tempfile::tempdir().unwrap();
     let metrics = crate::telemetry::Metrics::new().unwrap();
@@ -276,10 +317,13 @@ async fn the_stage_is_made_of_files_and_of_none_that_is_broken() {
     };
     let settings = Settings {
         client_ca_file: Some(ca.clone()),
-        request_header: Some(RequestHeaderSettings { ca_file: ca, allowed_names: Vec::new() }),
+        request_header: Some(RequestHeaderSettings { ca_file: ca, allowed_names: vec!["proxy".to_owned()] }),
         service_accounts: Some(accounts.clone()),
         ..Settings::default()
     };
+    let mut any_name = settings.clone();
+    any_name.request_header.as_mut().unwrap().allowed_names.clear();
+    assert!(matches!(make(any_name), Err(SetupError::UsersAreProxies)));
     let made = make(settings).unwrap();
     assert!(made.client_certificates.is_some() && made.service_accounts.is_some());
     let missing = folder.path().join("none");

@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 use jiff::{SignedDuration, Timestamp};
 use serde::Deserialize;
 use serde_json::json;
+use tokio::sync::Semaphore;
 
 use super::digest::Digester;
 use super::jwt;
@@ -29,6 +30,9 @@ pub const DEFAULT_CACHE: SignedDuration = SignedDuration::from_secs(120);
 const MAX_CACHED: usize = 4_096;
 /// The longest that a request waits for the webhook, all tries together.
 const DEADLINE: Duration = Duration::from_secs(10);
+/// How many tokens it is asked for at one time; others wait, within their deadline. Whoever sends tokens that nobody knows
+/// would else open connections without end.
+const MAX_CONCURRENT_CALLS: usize = 256;
 /// How often a webhook is asked that does not answer, or that says that it cannot
 /// (`webhook.DefaultRetryBackoffWithInitialDelay`).
 const TRIES: u32 = 5;
@@ -45,6 +49,7 @@ pub struct TokenReview {
     digester: Digester,
     answers: Remembered<Said>,
     turns: Turns,
+    calls: Semaphore,
     pause: Duration,
 }
 
@@ -63,7 +68,8 @@ impl TokenReview {
         let endpoint = Endpoint { url, client: client.with_max_body(MAX_ANSWER) };
         let digester = Digester::new()?;
         let answers = Remembered::new(MAX_CACHED, cache);
-        Ok(Self { endpoint, audiences, digester, answers, turns: Turns::default(), pause: FIRST_PAUSE })
+        let (turns, calls) = (Turns::default(), Semaphore::new(MAX_CONCURRENT_CALLS));
+        Ok(Self { endpoint, audiences, digester, answers, turns, calls, pause: FIRST_PAUSE })
     }
 
     pub(super) async fn authenticate(&self, token: &str, now: Timestamp) -> Said {
@@ -83,6 +89,9 @@ impl TokenReview {
         if let Some(said) = self.answers.get(&trace, now) {
             return remembered(said);
         }
+        let Ok(Ok(_call)) = tokio::time::timeout(DEADLINE, self.calls.acquire()).await else {
+            return Said::failed("the TokenReview webhook is being asked for too many tokens");
+        };
         match self.ask(token).await {
             Ok(said) => {
                 self.answers.put(trace, said.clone(), now);

@@ -16,7 +16,8 @@ pub(super) fn superuser(request: &Request) -> Opinion {
     }
 }
 
-pub(super) fn is_superuser(groups: &[String]) -> bool {
+/// Whether somebody in these groups may do anything.
+pub(in crate::frontend) fn is_superuser(groups: &[String]) -> bool {
     groups.iter().any(|group| group == SUPERUSERS)
 }
 

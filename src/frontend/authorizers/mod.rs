@@ -14,10 +14,12 @@ pub mod rules;
 pub mod webhook;
 
 use std::borrow::Cow;
+use std::collections::HashSet;
 use std::time::Instant;
 
 use super::journey::{Outcome, Step};
 use crate::model::{Decision, Request, Subject};
+pub(in crate::frontend) use always::is_superuser;
 pub use refusal::refusal;
 use rules::Rules;
 
@@ -178,12 +180,8 @@ fn outcome(decision: Decision, failed: bool) -> Outcome {
 
 /// Errors as `k8s.io/apimachinery/pkg/util/errors` writes several: each once, in brackets.
 pub(super) fn aggregate(errors: &[String]) -> String {
-    let mut distinct: Vec<&str> = Vec::new();
-    for error in errors {
-        if !distinct.contains(&error.as_str()) {
-            distinct.push(error);
-        }
-    }
+    let mut seen = HashSet::new();
+    let distinct: Vec<&str> = errors.iter().map(String::as_str).filter(|error| seen.insert(*error)).collect();
     match &*distinct {
         [only] => (*only).to_owned(),
         several => format!("[{}]", several.join(", ")),

@@ -7,9 +7,17 @@ use tokio::sync::broadcast;
 
 use super::Journey;
 use super::audit::AuditLog;
+use crate::frontend::request_info::MAX_METHOD_BYTES;
 
 /// How many journeys are kept; older ones are forgotten.
 pub const MAX_JOURNEYS: usize = 1_000;
+
+/// How long a text of a journey may be, in bytes; a longer one is cut. What is said of a role, or of what is wrong with an
+/// object, is as long as those who wrote them like, and of the last requests all is kept.
+const MAX_TEXT_BYTES: usize = 2 * 1024;
+
+/// How long the path and query of a journey may be, in bytes; longer ones are refused, and cut here.
+const MAX_URI_BYTES: usize = super::super::request_info::MAX_TARGET_BYTES;
 
 /// How many journeys a watcher may be behind before it misses some.
 const MAX_BEHIND: usize = 256;
@@ -29,8 +37,9 @@ impl Journeys {
         Self { kept: Mutex::default(), new: broadcast::Sender::new(MAX_BEHIND), audit }
     }
 
-    /// Keeps a journey that has ended.
-    pub fn add(&self, journey: Journey) {
+    /// Keeps a journey that has ended, its texts cut where they are too long.
+    pub fn add(&self, mut journey: Journey) {
+        bound(&mut journey);
         if let Some(audit) = &self.audit {
             audit.write(&journey);
         }
@@ -65,5 +74,25 @@ impl Journeys {
 
     fn kept(&self) -> MutexGuard<'_, VecDeque<Arc<Journey>>> {
         self.kept.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn bound(journey: &mut Journey) {
+    cut(&mut journey.method, MAX_METHOD_BYTES);
+    cut(&mut journey.uri, MAX_URI_BYTES);
+    let steps = journey.stages.iter_mut().flat_map(|stage| {
+        let steps = stage.steps.iter_mut().map(|step| &mut step.detail);
+        std::iter::once(&mut stage.summary).chain(steps)
+    });
+    let texts = steps.chain(journey.annotations.values_mut()).chain(&mut journey.message);
+    texts.for_each(|text| cut(text, MAX_TEXT_BYTES));
+}
+
+fn cut(text: &mut String, most: usize) {
+    const MARK: &str = "...";
+    if text.len() > most {
+        text.truncate(text.floor_char_boundary(most.saturating_sub(MARK.len())));
+        text.push_str(MARK);
+        text.shrink_to_fit();
     }
 }

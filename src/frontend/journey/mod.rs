@@ -2,6 +2,7 @@
 
 mod audit;
 mod journeys;
+mod shown;
 mod text;
 #[cfg(test)]
 mod tests;
@@ -12,6 +13,7 @@ use serde_json::Value;
 
 pub use audit::AuditLog;
 pub use journeys::{Journeys, MAX_JOURNEYS};
+pub use shown::target;
 pub use text::took;
 
 /// One thing that was looked at within a stage: an authenticator, an authoriser, an admission plugin.
@@ -87,9 +89,9 @@ pub struct Journey {
     pub received: Timestamp,
     /// From where: the peer's address.
     pub source: String,
-    /// The method.
+    /// The method, cut where it is longer than any.
     pub method: String,
-    /// Path and query, as sent.
+    /// Path and query, as sent, without credentials; cut where they are longer than is looked at.
     pub uri: String,
     /// The `User-Agent`, as sent.
     pub user_agent: String,

@@ -68,3 +68,23 @@ fn the_last_journeys_are_kept_and_found_and_watched() {
     assert!(matches!(watch.try_recv(), Err(tokio::sync::broadcast::error::TryRecvError::Lagged(_))));
     assert!(watch.try_recv().is_ok());
 }
+
+#[test]
+fn what_others_wrote_makes_no_journey_larger_than_its_bounds() {
+    let long = || "\u{e4}".repeat(1 << 20);
+    let mut huge = journey();
+    (huge.uri, huge.message) = (long(), Some(long()));
+    huge.annotations.insert("authorization.k8s.io/reason".to_owned(), long());
+    for stage in &mut huge.stages {
+        stage.summary = long();
+        stage.steps.iter_mut().for_each(|step| step.detail = long());
+    }
+    let journeys = Journeys::new(None);
+    journeys.add(huge);
+    journeys.add(journey());
+    let kept = journeys.last(2);
+    let bytes = serde_json::to_string(&*kept[1]).unwrap().len();
+    assert!(bytes < 32 << 10, "{bytes} bytes");
+    assert!(kept[1].stages[0].summary.ends_with("..."));
+    assert_eq!(*kept[0], journey(), "what is short is as it was");
+}

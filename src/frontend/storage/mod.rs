@@ -17,6 +17,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use serde_json::Value;
 
+use crate::frontend::meta;
+
 use super::resources::ResourceType;
 pub use history::{MAX_HISTORY_BYTES, MAX_HISTORY_EVENTS};
 use state::State;
@@ -249,7 +251,7 @@ impl Storage {
         let doomed = doomed.iter().filter(|object| matches(object));
         doomed
             .filter_map(|object| {
-                let (namespace, name) = (text_at(object, "namespace"), text_at(object, "name"));
+                let (namespace, name) = (meta::text(object, "namespace"), meta::text(object, "name"));
                 state.delete(kind, namespace, name, &Preconditions::default()).ok()
             })
             .collect()
@@ -277,13 +279,4 @@ impl Storage {
     fn lock(&self) -> MutexGuard<'_, State> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
-}
-
-/// A text of an object's metadata; empty where there is none.
-fn text_at<'a>(object: &'a Value, field: &str) -> &'a str {
-    object
-        .get("metadata")
-        .and_then(|metadata| metadata.get(field))
-        .and_then(Value::as_str)
-        .unwrap_or_default()
 }

@@ -7,7 +7,8 @@ use serde_json::Value;
 
 use super::history::{Entry, History};
 use super::watch::{Watch, Watchers};
-use super::{Event, EventKind, List, Object, Preconditions, StorageError, text_at};
+use super::{Event, EventKind, List, Object, Preconditions, StorageError};
+use crate::frontend::meta;
 use crate::frontend::resources::{self, ResourceType};
 
 /// How many objects there may be.
@@ -96,7 +97,7 @@ impl State {
 
     pub(super) fn has_lasting_namespace(&self, name: &str) -> bool {
         let namespace = resources::find("", "namespaces").and_then(|kind| self.get(kind, "", name));
-        namespace.is_some_and(|namespace| text_at(&namespace, "deletionTimestamp").is_empty())
+        namespace.is_some_and(|namespace| meta::text(&namespace, "deletionTimestamp").is_empty())
     }
 
     pub(super) fn create(
@@ -133,7 +134,7 @@ impl State {
         let place = place(namespace, name);
         let previous = self.expected(kind, &place, expected)?;
         // An object that is otherwise the same is the same.
-        set_version_text(&mut object, text_at(&previous.object, "resourceVersion"));
+        set_version_text(&mut object, meta::text(&previous.object, "resourceVersion"));
         if object == *previous.object {
             return Ok(previous.object);
         }
@@ -171,7 +172,7 @@ impl State {
         let Some(kind) = resources::find("", "namespaces") else { return false };
         let Some(namespace) = self.get(kind, "", name) else { return false };
         let is_held = namespace.pointer("/metadata/finalizers/0").is_some();
-        let is_going = !text_at(&namespace, "deletionTimestamp").is_empty();
+        let is_going = !meta::text(&namespace, "deletionTimestamp").is_empty();
         is_empty && is_going && !is_held && self.delete(kind, "", name, &Preconditions::default()).is_ok()
     }
 
@@ -210,7 +211,7 @@ impl State {
         expected: &Preconditions,
     ) -> Result<Sized, StorageError> {
         let stored = self.stored(kind, place).ok_or(StorageError::NotFound)?;
-        let is = |field| text_at(&stored.object, field);
+        let is = |field| meta::text(&stored.object, field);
         if let Some(uid) = expected.uid.as_deref().filter(|uid| *uid != is("uid")) {
             return Err(StorageError::Conflict(format!(
                 "Precondition failed: UID in precondition: {uid}, UID in object meta: {}",

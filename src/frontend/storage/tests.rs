@@ -16,13 +16,13 @@ fn pod(namespace: &str, name: &str, count: u64) -> Value {
 }
 
 fn version(object: &Value) -> String {
-    text_at(object, "resourceVersion").to_owned()
+    meta::text(object, "resourceVersion").to_owned()
 }
 
 fn names(list: &List) -> Vec<String> {
     list.items
         .iter()
-        .map(|item| format!("{}/{}", text_at(item, "namespace"), text_at(item, "name")))
+        .map(|item| format!("{}/{}", meta::text(item, "namespace"), meta::text(item, "name")))
         .collect()
 }
 
@@ -206,6 +206,20 @@ async fn what_waits_for_a_slow_reader_is_bounded_in_bytes_too() {
     assert_eq!(told, MAX_PENDING_BYTES / ((1 << 20) + 1));
 }
 
+#[tokio::test]
+async fn what_waits_is_there_now_however_much_it_is() {
+    let storage = Storage::new();
+    let since = storage.version();
+    storage.create(pods(), "a", "first", pod("a", "first", 1)).unwrap();
+    let mut watch = storage.watch(pods(), None, Some(since)).unwrap();
+    for count in 0..500 {
+        storage.create(pods(), "a", &count.to_string(), pod("a", "web", count)).unwrap();
+    }
+    let versions: Vec<u64> =
+        std::iter::from_fn(|| watch.next_now()).map(|event| event.resource_version).collect();
+    assert_eq!(versions, (since + 1..=since + 501).collect::<Vec<_>>());
+}
+
 #[test]
 fn there_is_a_bound_on_watches_that_those_who_left_do_not_count_in() {
     let storage = Storage::new();
@@ -242,7 +256,7 @@ proptest! {
             versions.push((storage.version(), model.clone()));
         }
         let counts = |list: List| -> BTreeMap<(String, String), u64> {
-            let text = |item: &Object, field| text_at(item, field).to_owned();
+            let text = |item: &Object, field| meta::text(item, field).to_owned();
             let entry = |item: &Object| ((text(item, "namespace"), text(item, "name")), item["count"].as_u64().unwrap());
             list.items.iter().map(entry).collect()
         };
@@ -292,7 +306,7 @@ async fn concurrent_writers_lose_no_update_and_watchers_see_each_change_once_in_
         assert_eq!(event.resource_version, last + 1, "none is missed, none is told twice");
         last = event.resource_version;
         let (name, count) =
-            (text_at(&event.object, "name").to_owned(), event.object["count"].as_u64().unwrap());
+            (meta::text(&event.object, "name").to_owned(), event.object["count"].as_u64().unwrap());
         match event.kind {
             EventKind::Added => assert_eq!(seen.insert(name, count), None),
             _ => assert_eq!(seen.insert(name, count), Some(count - 1)),

@@ -87,6 +87,16 @@ impl Watch {
         std::future::poll_fn(|context| self.poll(context)).await
     }
 
+    /// A change that waits already. Unlike `next`, it never says for the scheduler's sake that there is none.
+    pub fn next_now(&mut self) -> Option<Event> {
+        if let Some(event) = self.missed.pop_front() {
+            return Some(event);
+        }
+        let (event, bytes) = self.receiver.try_recv().ok()?;
+        self.bytes.fetch_sub(bytes, Ordering::Relaxed);
+        Some(event)
+    }
+
     fn poll(&mut self, context: &mut Context<'_>) -> Poll<Option<Event>> {
         if let Some(event) = self.missed.pop_front() {
             return Poll::Ready(Some(event));

@@ -88,7 +88,8 @@ const FIXED: &str = "pod updates may not change fields other than `spec.containe
     `spec.initContainers[*].image`,`spec.activeDeadlineSeconds`,`spec.tolerations` (only additions to existing tolerations),\
     `spec.terminationGracePeriodSeconds` (allow it to be set to 1 if it was previously negative)";
 
-/// The spec without what may change.
+/// The spec without what may change. Smaller than in an API server: `tolerations` and `activeDeadlineSeconds` may change in
+/// any way, there only be added to and shortened.
 fn fixed(pod: &Value) -> Value {
     let mut spec = pod.get("spec").cloned().unwrap_or_default();
     let Some(fields) = spec.as_object_mut() else { return spec };

@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use serde_json::{Map, Value};
 
 use super::{Field, Message, Shape, Type};
-use crate::frontend::api::path::Path;
+use crate::frontend::path::Path;
 
 /// How many unknown fields are told of one object.
 pub const MAX_TOLD: usize = 100;

@@ -87,6 +87,9 @@ async fn there_is_one_object_of_a_name_unless_it_is_generated() {
         let name = meta::text(&made.body, "name");
         assert!(made.code == 201 && name.starts_with("job-") && name.len() == 9, "{}", made.text);
     }
+    let mut both = pod("web", &json!({}));
+    both["metadata"]["generateName"] = "we".into();
+    assert_eq!(world.post(PODS, both).await.code, 409, "a name that the client gave is no chance's");
     let unnamed = world.post(PODS, json!({"spec": {"containers": [{"name": "c", "image": "i"}]}})).await;
     assert_eq!(
         (unnamed.code, unnamed.message()),
@@ -158,8 +161,18 @@ async fn nobody_grants_what_they_have_not_got() {
     let refused = world.ask_as("eve", "POST", path, &[], role.clone().into()).await;
     assert_eq!(refused.code, 403);
     assert_eq!(world.ask("POST", path, &[], role.as_bytes()).await.code, 201);
-    let refused = world.ask_as("eve", "PUT", &format!("{path}/reader"), &[], role.into()).await;
+    let reader = format!("{path}/reader");
+    let refused = world.ask_as("eve", "PUT", &reader, &[], role.into()).await;
     assert_eq!(refused.code, 403);
+    // Nor is it asked for another place than the one that is changed, whatever a patch removes.
+    let patch = json!([
+        {"op": "remove", "path": "/metadata/namespace"}, {"op": "remove", "path": "/metadata/name"},
+        {"op": "add", "path": "/rules/0/verbs/-", "value": "delete"},
+    ]);
+    let kind = [("content-type", "application/json-patch+json")];
+    let refused = world.ask_as("eve", "PATCH", &reader, &kind, patch.to_string().into()).await;
+    let message = "roles.rbac.authorization.k8s.io \"reader\" is forbidden: you have not got that yourself in \"default\"";
+    assert_eq!((refused.code, refused.message()), (403, message));
 }
 
 #[tokio::test]

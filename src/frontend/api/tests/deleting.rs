@@ -1,4 +1,6 @@
 use super::*;
+use crate::frontend::storage::Preconditions;
+use serde_json::Map;
 
 #[tokio::test]
 async fn an_object_is_deleted_and_given_back() {
@@ -76,4 +78,36 @@ async fn a_collection_is_deleted_as_far_as_it_is_selected() {
     assert_eq!(world.get(PODS).await.names(), ["b"]);
     assert_eq!(world.delete("/api/v1/pods").await.code, 405);
     assert_eq!(world.delete("/api/v1/namespaces").await.code, 405);
+}
+
+#[tokio::test]
+async fn whatever_changes_while_its_namespace_is_deleted_goes_along() {
+    let world = World::new().await;
+    let storage = Arc::clone(&world.services.storage);
+    let maps = crate::frontend::resources::find("", "configmaps").unwrap();
+    for round in 0..20 {
+        let namespace = format!("ns-{round}");
+        world.post("/api/v1/namespaces", json!({"metadata": {"name": namespace}})).await;
+        let path = format!("/api/v1/namespaces/{namespace}/configmaps");
+        // So large that it takes a while to be marked.
+        let data: Map<String, Value> = (0..3_000).map(|nth| (nth.to_string(), "".into())).collect();
+        world.post(&path, json!({"metadata": {"name": "held", "finalizers": ["a/b"]}, "data": data})).await;
+        let (changing, in_namespace) = (Arc::clone(&storage), namespace.clone());
+        let begun = Arc::new(std::sync::Barrier::new(2));
+        let begin = Arc::clone(&begun);
+        let changes = std::thread::spawn(move || {
+            begin.wait();
+            for count in 0..20 {
+                let mut held = Value::clone(&changing.get(maps, &in_namespace, "held").unwrap());
+                held["data"]["count"] = count.to_string().into();
+                let version = Some(meta::text(&held, "resourceVersion").to_owned());
+                let expected = Preconditions { uid: None, resource_version: version };
+                let _ = changing.update(maps, &in_namespace, "held", &expected, held);
+            }
+        });
+        begun.wait();
+        world.delete(&format!("/api/v1/namespaces/{namespace}")).await;
+        changes.join().unwrap();
+        assert!(meta::is_going(&storage.get(maps, &namespace, "held").unwrap()), "round {round}");
+    }
 }

@@ -89,3 +89,27 @@ proptest! {
         });
     }
 }
+
+/// Whatever goes through a value goes as deep as it, on a stack that ends.
+#[tokio::test]
+async fn no_patch_nests_an_object_so_deeply_that_the_process_ends() {
+    let world = World::new().await;
+    world.post(PODS, pod("web", &json!({}))).await;
+    let nested = (0..100).fold(json!({}), |inner, _| json!({"a": inner}));
+    let down = |depth: usize| "/a".repeat(depth);
+    let add = |path: &str| json!({"op": "add", "path": path, "value": nested});
+    let mut copies = vec![add("/x")];
+    copies.extend(
+        (0..12).map(|nth| json!({"op": "copy", "from": "/x", "path": format!("/x{}", down(100 << nth))})),
+    );
+    let adds: Vec<Value> = (0..150).map(|nth| add(&format!("/x{}", down(nth * 100)))).collect();
+    let moves = (0..90).flat_map(|nth| {
+        let (inner, outer) = (format!("/x{nth}"), format!("/x{}{}", nth + 1, down(100)));
+        [add(&format!("/x{}", nth + 1)), json!({"op": "move", "from": inner, "path": outer})]
+    });
+    let moves: Vec<Value> = std::iter::once(add("/x0")).chain(moves).collect();
+    for operations in [copies, adds, moves] {
+        let reply = world.patch("json-patch", &format!("{PODS}/web"), Value::Array(operations)).await;
+        assert_eq!(reply.code, 422, "{}", reply.text);
+    }
+}

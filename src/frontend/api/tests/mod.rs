@@ -80,8 +80,8 @@ impl Hooks for Others {
         new: &'a Value,
         _: Option<&'a Value>,
     ) -> LocalBoxFuture<'a, Result<(), ApiError>> {
-        let refused =
-            ApiError::forbidden_object(kind, meta::text(new, "name"), "you have not got that yourself");
+        let why = format!("you have not got that yourself in {:?}", meta::text(new, "namespace"));
+        let refused = ApiError::forbidden_object(kind, meta::text(new, "name"), &why);
         Box::pin(async move { if subject.user == "eve" { Err(refused) } else { Ok(()) } })
     }
 
@@ -91,6 +91,7 @@ impl Hooks for Others {
         _: &'a str,
         subject: &'a Subject,
         mut review: Value,
+        _: Timestamp,
     ) -> LocalBoxFuture<'a, Result<Value, ApiError>> {
         review["status"] = json!({"reason": format!("asked by {}", subject.user)});
         Box::pin(async { Ok(review) })
@@ -136,6 +137,7 @@ pub(super) fn now() -> Timestamp {
 impl World {
     pub(super) async fn new() -> Self {
         let services = Services {
+            watches: Arc::default(),
             storage: Arc::new(Storage::starting_at(100)),
             admission: Arc::new(Plugins),
             hooks: Arc::new(Others),

@@ -2,7 +2,8 @@
 //! some.
 //!
 //! After [`MAX_FAILURES`] in a row within [`WINDOW`] the directory is not asked for this user until the last of
-//! them is that old. A password that was refused is not sent again for as long, nor does it count again: a client
+//! them is that old. One that was sent and not answered counts as well, for the directory may have counted it: servers that
+//! guard against guessing answer late. A password that was refused is not sent again for as long, nor does it count again: a client
 //! that keeps trying with an old one does no harm. Whoever sends wrong passwords can so keep others' right ones
 //! from being judged *here*; the account itself stays usable, and who logged on [a moment
 //! ago](super::SUCCESS_CACHE) is not affected.
@@ -31,7 +32,8 @@ pub(super) struct Attempts {
 
 #[derive(Debug, Clone, Copy)]
 struct Failure {
-    password: Trace,
+    /// `None`: it may have been the right one.
+    password: Option<Trace>,
     at: Timestamp,
 }
 
@@ -52,7 +54,7 @@ impl Attempts {
         if failures.last().is_none_or(|last| !last.counts(now)) {
             return None;
         }
-        if failures.iter().any(|failure| failure.password == *password && failure.counts(now)) {
+        if failures.iter().any(|failure| failure.password == Some(*password) && failure.counts(now)) {
             return Some(Held::SamePassword);
         }
         // They are in a row, and the last one counts: the others only matter by being there.
@@ -63,7 +65,17 @@ impl Attempts {
         self.failures().remove(user);
     }
 
+    /// The directory refused this password.
     pub(super) fn failed(&self, user: Trace, password: Trace, now: Timestamp) {
+        self.count(user, Failure { password: Some(password), at: now }, now);
+    }
+
+    /// The directory did not say, and may have counted it.
+    pub(super) fn unanswered(&self, user: Trace, now: Timestamp) {
+        self.count(user, Failure { password: None, at: now }, now);
+    }
+
+    fn count(&self, user: Trace, failure: Failure, now: Timestamp) {
         let mut all = self.failures();
         if all.len() >= MAX_USERS && !all.contains_key(&user) {
             all.retain(|_, failures| failures.last().is_some_and(|last| last.counts(now)));
@@ -76,7 +88,7 @@ impl Attempts {
         }
         let failures = all.entry(user).or_default();
         failures.retain(|failure| failure.counts(now));
-        failures.push(Failure { password, at: now });
+        failures.push(failure);
     }
 
     fn failures(&self) -> MutexGuard<'_, HashMap<Trace, Vec<Failure>>> {
@@ -127,6 +139,17 @@ mod tests {
         assert_eq!(attempts.held(&ADA, &password(1), at(14)), Some(Held::SamePassword));
         assert_eq!(attempts.held(&ADA, &password(2), at(14)), None);
         assert_eq!(attempts.held(&ADA, &password(1), at(15)), None);
+    }
+
+    #[test]
+    fn what_was_not_answered_counts_and_holds_no_password() {
+        let attempts = Attempts::default();
+        for _ in 1..MAX_FAILURES {
+            attempts.unanswered(ADA, at(0));
+            assert_eq!(attempts.held(&ADA, &password(1), at(0)), None);
+        }
+        attempts.unanswered(ADA, at(0));
+        assert_eq!(attempts.held(&ADA, &password(1), at(0)), Some(Held::TooManyFailures));
     }
 
     #[test]

@@ -14,6 +14,7 @@ use std::time::{Duration, Instant};
 
 use data_encoding::BASE64;
 use jiff::{SignedDuration, Timestamp};
+use tokio::sync::Semaphore;
 
 use super::digest::Digester;
 use super::remembered::Remembered;
@@ -32,6 +33,9 @@ pub const SUCCESS_CACHE: SignedDuration = SignedDuration::from_secs(10);
 const MAX_REMEMBERED: usize = 4_096;
 /// The longest that a request waits for the directory, and for other attempts of the same user.
 const DEADLINE: Duration = Duration::from_secs(5);
+/// How many passwords are judged at one time, those that wait for their turn among them. Judging goes on when its request is
+/// gone, so that no bound on requests bounds it.
+const MAX_UNDER_WAY: usize = 1_024;
 /// The longest credentials that are looked at, in bytes.
 const MAX_BYTES: usize = 4 * 1024;
 
@@ -49,6 +53,7 @@ struct Judge {
     attempts: Attempts,
     /// Were several attempts of a user under way at once, all could be wrong before the first is known to be.
     turns: Turns,
+    under_way: Arc<Semaphore>,
 }
 
 /// A name as the directory has it, and a password.
@@ -66,8 +71,14 @@ impl Basic {
     pub fn new(directory: Arc<Directory>, usernames: Usernames) -> Result<Self, getrandom::Error> {
         let digester = Digester::new()?;
         let accepted = Remembered::new(MAX_REMEMBERED, SUCCESS_CACHE);
-        let judge =
-            Judge { directory, digester, accepted, attempts: Attempts::default(), turns: Turns::default() };
+        let judge = Judge {
+            directory,
+            digester,
+            accepted,
+            attempts: Attempts::default(),
+            turns: Turns::default(),
+            under_way: Arc::new(Semaphore::new(MAX_UNDER_WAY)),
+        };
         Ok(Self { usernames, judge: Arc::new(judge) })
     }
 
@@ -84,9 +95,16 @@ impl Basic {
         if password.is_empty() {
             return Said::refused(LogOnRefusal::EmptyPassword.to_string());
         }
+        let Ok(place) = Arc::clone(&self.judge.under_way).try_acquire_owned() else {
+            return Said::failed("too many passwords are being judged");
+        };
         let (judge, attempt) = (self.judge.clone(), LogOnAttempt { name, password, now });
         // Apart: whoever resets the request once the password was sent would else never be counted.
-        let judged = tokio::spawn(async move { judge.judge(attempt).await }).await;
+        let judged = tokio::spawn(async move {
+            let _place = place;
+            judge.judge(attempt).await
+        });
+        let judged = judged.await;
         match judged {
             Ok(Said::Who(_, why)) => Said::who(Subject { user, ..Subject::default() }, why),
             Ok(said) => said,
@@ -125,6 +143,10 @@ impl Judge {
                     self.attempts.failed(user, trace, now);
                 }
                 Said::refused(why.to_string())
+            }
+            Ok(LogOn::Unanswered(error)) => {
+                self.attempts.unanswered(user, now);
+                Said::failed(format!("the directory does not say whether the password is good: {error}"))
             }
             // An API server answers 401 too where an authenticator cannot tell.
             Err(error) => Said::failed(format!("the directory cannot judge the password: {error}")),

@@ -29,10 +29,16 @@ fn settings(url: String, base: &str) -> Settings {
 
 /// A directory whose one right password is `right`.
 async fn persona(usernames: Usernames) -> (Persona, Basic) {
+    persona_within(usernames, Duration::from_secs(5)).await
+}
+
+/// The same, of which each answer is waited for so long.
+async fn persona_within(usernames: Usernames, operation: Duration) -> (Persona, Basic) {
     let server = Persona::open_ldap(OPEN_COMPANY).await;
     server.set(|manner| manner.password = Some("right".to_owned()));
     let mut settings = settings(server.url(), "dc=corp,dc=example");
     settings.tls.insecure_plaintext = true;
+    settings.timeouts.operation = operation;
     settings.user_search.match_rule = MatchRule::AsciiCaseFold;
     let metrics = Metrics::new().unwrap().directory;
     let directory = Directory::over(settings, None, &metrics, Handle::current()).unwrap();
@@ -169,4 +175,24 @@ async fn a_directory_that_is_away_is_a_failure_and_counts_against_nobody() {
         assert!(matches!(said, Said::Failed(_)));
     }
     assert_eq!(users.judge.attempts.held(&users.judge.digester.trace(["ada"]), &[0; 32], at(0)), None);
+}
+
+#[tokio::test]
+async fn no_more_passwords_than_so_many_are_judged_at_one_time() {
+    let (_server, users) = persona(Usernames::default()).await;
+    let all = users.judge.under_way.acquire_many(u32::try_from(MAX_UNDER_WAY).unwrap()).await.unwrap();
+    assert!(matches!(users.authenticate(&basic("ada", "right"), at(0)).await, Said::Failed(_)));
+    drop(all);
+    assert!(matches!(users.authenticate(&basic("ada", "right"), at(0)).await, Said::Who(..)));
+}
+
+#[tokio::test]
+async fn a_directory_that_answers_late_locks_nobody_out_either() {
+    let (server, users) = persona_within(Usernames::default(), Duration::from_millis(300)).await;
+    server.set(|manner| manner.answers_binds = false);
+    for guess in 0..MAX_FAILURES + 2 {
+        let said = users.authenticate(&basic("ada", &format!("guess-{guess}")), at(0)).await;
+        assert_eq!(matches!(said, Said::Failed(_)), guess < MAX_FAILURES, "{said:?}");
+    }
+    assert_eq!(server.seen().binds.len(), MAX_FAILURES);
 }

@@ -210,6 +210,12 @@ impl ServiceAccountTokens {
         }
     }
 
+    /// Whom a token says that it is for; `None` where it is none of this issuer. Nothing of it is verified.
+    pub(super) fn audiences_of(&self, token: &str) -> Option<Vec<String>> {
+        let unverified = Unverified::parse(token).ok()?;
+        (unverified.issuer() == Some(&self.issuer.url)).then(|| unverified.audiences())
+    }
+
     /// Whose token it is. Another issuer's is left to others.
     pub(super) fn authenticate(&self, token: &str, now: Timestamp) -> Said {
         let not_ours = "the bearer token is no ServiceAccount token of this issuer";

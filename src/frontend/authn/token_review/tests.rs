@@ -173,3 +173,30 @@ async fn a_webhook_that_cannot_answer_is_asked_again_and_not_for_ever() {
         assert_eq!(webhook.asked() - before, TRIES as usize);
     }
 }
+
+#[tokio::test]
+async fn who_waits_behind_too_many_others_is_asked_for_when_they_are_done() {
+    let webhook = Webhook::new(&[]);
+    webhook.says(&json!({"authenticated": true, "user": {"username": "ada"}}));
+    let all = webhook.review.calls.acquire_many(u32::try_from(MAX_CONCURRENT_CALLS).unwrap()).await.unwrap();
+    let mut waiting = Box::pin(webhook.said("t"));
+    assert!(futures_util::poll!(waiting.as_mut()).is_pending());
+    assert_eq!(webhook.asked(), 0);
+    drop(all);
+    assert!(matches!(waiting.await, Said::Who(..)));
+}
+
+#[tokio::test]
+async fn a_review_says_whether_nobody_knows_a_token_or_nobody_could_tell() {
+    use crate::frontend::authn::Authenticators;
+    let Webhook { answer, review, _stop, .. } = Webhook::new(&[]);
+    let authenticators = Authenticators { token_review: Some(review), ..Authenticators::default() };
+    let says = async |status, body: &Value| {
+        *answer.lock().unwrap() = (status, body.to_string());
+        authenticators.review(&json!({"token": "t"}), at(0)).await.unwrap()
+    };
+    let failed = says(503, &json!({})).await;
+    assert_eq!(failed["error"], "it could not be found out whose token it is");
+    let unknown = json!({"kind": "TokenReview", "apiVersion": "authentication.k8s.io/v1", "status": {}});
+    assert_eq!(says(201, &unknown).await, json!({"user": {}}));
+}

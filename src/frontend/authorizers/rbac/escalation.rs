@@ -6,6 +6,8 @@
 
 use serde_json::Value;
 
+use crate::frontend::meta;
+
 use super::super::{Chain, always};
 use super::rule::{not_covered, put_together, quoted_list};
 use super::{Binding, PolicyRule, Rbac, Role, RoleError};
@@ -60,9 +62,11 @@ pub async fn may_grant(
             return Ok(());
         }
     }
-    let name = metadata(new, "name");
+    let name = meta::text(new, "name");
     let rules = grant.rules.map_err(|error| refusal(&error))?;
-    if is_aggregated(kind, new) && !holds_everything(rbac, subject) {
+    // Whoever takes the rule away keeps what it gathered.
+    let is_aggregated = [Some(new), old].into_iter().flatten().any(|role| is_aggregated(kind, role));
+    if is_aggregated && !holds_everything(rbac, subject) {
         let why = "must have cluster-admin privileges to use the aggregationRule";
         return Err(ApiError::forbidden_object(kind, name, why));
     }
@@ -146,8 +150,8 @@ fn confirm(rbac: &Rbac, subject: &Subject, namespace: &str, rules: &[PolicyRule]
     Err(why)
 }
 
-fn is_aggregated(kind: &ResourceType, new: &Value) -> bool {
-    kind.resource == "clusterroles" && new.get("aggregationRule").is_some_and(|rule| !rule.is_null())
+fn is_aggregated(kind: &ResourceType, role: &Value) -> bool {
+    kind.resource == "clusterroles" && role.get("aggregationRule").is_some_and(|rule| !rule.is_null())
 }
 
 /// Whoever makes a role of other roles grants what they cannot foresee.
@@ -179,12 +183,4 @@ fn is_only_for_collection(old: Option<&Value>, new: &Value) -> bool {
         object
     };
     old.is_some_and(|old| plain(old) == plain(new))
-}
-
-fn metadata<'a>(object: &'a Value, field: &str) -> &'a str {
-    object
-        .get("metadata")
-        .and_then(|metadata| metadata.get(field))
-        .and_then(Value::as_str)
-        .unwrap_or_default()
 }

@@ -6,6 +6,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use serde::Deserialize;
 use serde_json::Value;
 
+use crate::frontend::meta;
+
 use super::rule::PolicyRule;
 use crate::model::Subject;
 
@@ -117,8 +119,8 @@ impl Binding {
         let subjects =
             object.get("subjects").and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
         Self {
-            name: metadata(object, "name").to_owned(),
-            namespace: metadata(object, "namespace").to_owned(),
+            name: meta::text(object, "name").to_owned(),
+            namespace: meta::text(object, "namespace").to_owned(),
             role: object.get("roleRef").map(read).unwrap_or_default(),
             subjects: subjects
                 .iter()
@@ -170,14 +172,6 @@ fn read<T: serde::de::DeserializeOwned + Default>(value: &Value) -> T {
     T::deserialize(value).unwrap_or_default()
 }
 
-fn metadata<'a>(object: &'a Value, field: &str) -> &'a str {
-    object
-        .get("metadata")
-        .and_then(|metadata| metadata.get(field))
-        .and_then(Value::as_str)
-        .unwrap_or_default()
-}
-
 /// What was read, by namespace, name and version of the object that it was read from.
 #[derive(Default)]
 pub(super) struct Parsed {
@@ -205,12 +199,12 @@ impl Role {
 }
 
 fn parsed<T>(held: &Mutex<HashMap<String, Arc<T>>>, object: &Value, read: impl Fn(&Value) -> T) -> Arc<T> {
-    let version = metadata(object, "resourceVersion");
+    let version = meta::text(object, "resourceVersion");
     if version.is_empty() {
         return Arc::new(read(object));
     }
     // None of them can hold a slash.
-    let key = format!("{}/{}/{version}", metadata(object, "namespace"), metadata(object, "name"));
+    let key = format!("{}/{}/{version}", meta::text(object, "namespace"), meta::text(object, "name"));
     let mut held = held.lock().unwrap_or_else(PoisonError::into_inner);
     if let Some(parsed) = held.get(&key) {
         return Arc::clone(parsed);

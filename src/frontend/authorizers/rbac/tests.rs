@@ -304,6 +304,10 @@ async fn a_role_of_roles_needs_everything_and_garbage_collection_nothing() {
     assert_eq!(grants(&dan, CLUSTER_ROLES, Some(&old), &aggregated).await, Ok(()));
     aggregated["rules"] = pods(&["get"]);
     assert!(grants(&dan, CLUSTER_ROLES, Some(&old), &aggregated).await.is_err());
+    aggregated["rules"] = json!([]);
+    aggregated.as_object_mut().unwrap().remove("aggregationRule");
+    let error = grants(&dan, CLUSTER_ROLES, Some(&old), &aggregated).await.unwrap_err();
+    assert!(error.message.ends_with("must have cluster-admin privileges to use the aggregationRule"));
     let pod = json!({"metadata": {"name": "p"}});
     assert_eq!(grants(&dan, ("", "pods"), None, &pod).await, Ok(()));
 }

@@ -14,12 +14,25 @@ const MAX_TOLD: usize = 100;
 ///
 /// # Errors
 /// Where it is no JSON, or more than one value.
-pub fn parse(bytes: &[u8]) -> Result<(Value, Vec<String>), serde_json::Error> {
+pub(super) fn parse(bytes: &[u8]) -> Result<(Value, Vec<String>), serde_json::Error> {
     let mut duplicates = Vec::new();
     let mut reader = serde_json::Deserializer::from_slice(bytes);
     let value = Seed { path: &Path::Root, duplicates: &mut duplicates }.deserialize(&mut reader)?;
     reader.end()?;
     Ok((value, duplicates))
+}
+
+/// Reads JSON in which no key stands twice in one object: which of two would count differs from reader to reader
+/// (RFC 8259, 4), and what is signed must not say two things.
+///
+/// # Errors
+/// Those of [`parse`], and where a key stands twice.
+pub(super) fn strict(bytes: &[u8]) -> Result<Value, serde_json::Error> {
+    let (value, duplicates) = parse(bytes)?;
+    match duplicates.first() {
+        None => Ok(value),
+        Some(_) => Err(serde_json::Error::custom("a key occurs twice")),
+    }
 }
 
 struct Seed<'s> {
@@ -110,6 +123,16 @@ mod tests {
         let text = format!("{{{:?}: [{}0]}}", "k".repeat(1 << 20), "0,".repeat(1 << 20));
         let (value, _) = parse(text.as_bytes()).unwrap();
         assert_eq!(value["k".repeat(1 << 20)].as_array().unwrap().len(), (1 << 20) + 1);
+    }
+
+    #[test]
+    fn what_is_signed_has_no_key_twice_at_any_depth() {
+        for text in [r#"{"a":1,"a":1}"#, r#"{"a":1,"\u0061":2}"#, r#"[{"b":{"a":1,"a":2}}]"#, "{", r#"{} {}"#]
+        {
+            assert!(strict(text.as_bytes()).is_err(), "{text}");
+        }
+        let text = r#"{"a":[1,-2,3.5,true,null,"x"],"b":{"a":{}}}"#;
+        assert_eq!(strict(text.as_bytes()).unwrap(), serde_json::from_str::<Value>(text).unwrap());
     }
 
     #[test]

@@ -7,7 +7,7 @@ const MAX_SHOWN_BYTES: usize = 1_024;
 
 /// A place in an object, as `spec.containers[0].name`.
 #[derive(Debug, Clone, Copy)]
-pub(super) enum Path<'a> {
+pub(in crate::frontend) enum Path<'a> {
     /// The object itself.
     Root,
     /// A field of it.
@@ -18,7 +18,7 @@ pub(super) enum Path<'a> {
 
 impl Path<'_> {
     /// As it is told: cut where it is too long.
-    pub(super) fn shown(&self) -> String {
+    pub(in crate::frontend) fn shown(&self) -> String {
         let mut shown = self.to_string();
         shown.truncate(shown.floor_char_boundary(MAX_SHOWN_BYTES));
         shown
