@@ -251,11 +251,10 @@ impl Walk {
             journey.message = Some(error.message.clone());
         }
         let asks_for_password = frontend.asks_for_password;
-        let mut response =
+        let response =
             answer::response(answered, &journey.id, &self.warnings.into_inner(), asks_for_password);
         journey.code = response.status().as_u16();
         journey.micros = micros_since(began);
-        response.headers_mut().remove(CONTENT_LENGTH);
         frontend.journeys.add(journey);
         response
     }

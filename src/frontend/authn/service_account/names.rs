@@ -1,11 +1,9 @@
 //! What ServiceAccounts are called as users (`k8s.io/apiserver/pkg/authentication/serviceaccount/util.go`).
 
+use crate::frontend::selector::{is_dns_label, is_dns_subdomain};
+
 const USER_PREFIX: &str = "system:serviceaccount:";
 const ALL_ACCOUNTS: &str = "system:serviceaccounts";
-/// The longest DNS label (RFC 1035, 2.3.4), in octets.
-const MAX_LABEL: usize = 63;
-/// The longest name of an object (`validation.IsDNS1123Subdomain`), in octets.
-const MAX_SUBDOMAIN: usize = 253;
 
 /// The user name of an account.
 #[must_use]
@@ -23,16 +21,7 @@ pub fn group_names(namespace: &str) -> Vec<String> {
 #[must_use]
 pub fn split_user_name(user: &str) -> Option<(&str, &str)> {
     let (namespace, name) = user.strip_prefix(USER_PREFIX)?.split_once(':')?;
-    (is_label(namespace) && namespace.len() <= MAX_LABEL && is_subdomain(name)).then_some((namespace, name))
-}
-
-fn is_subdomain(name: &str) -> bool {
-    name.len() <= MAX_SUBDOMAIN && name.split('.').all(is_label)
-}
-
-fn is_label(label: &str) -> bool {
-    let is_inner = |octet: u8| octet.is_ascii_lowercase() || octet.is_ascii_digit() || octet == b'-';
-    label.bytes().all(is_inner) && !label.is_empty() && !label.starts_with('-') && !label.ends_with('-')
+    (is_dns_label(namespace) && is_dns_subdomain(name)).then_some((namespace, name))
 }
 
 #[cfg(test)]
