@@ -71,7 +71,7 @@ async fn resource(call: &Call<'_>, asked: &ResourceAction) -> Result<Answer, Api
             _ => Err(not_supported()),
         };
     }
-    let subresource = kind.subresource(target.subresource).ok_or_else(ApiError::no_such_path)?;
+    let subresource = kind.subresource(target.subresource).ok_or_else(|| unserved(&target))?;
     if !subresource.verbs.contains(&verb) {
         return Err(not_supported());
     }
@@ -83,4 +83,16 @@ async fn resource(call: &Call<'_>, asked: &ResourceAction) -> Result<Answer, Api
         ("status", "patch") => change::patch(call, target).await,
         _ => Err(not_supported()),
     }
+}
+
+/// What a cluster would have, and a front end with nothing behind it has not.
+const OF_WHAT_RUNS: [&str; 5] = ["attach", "ephemeralcontainers", "exec", "portforward", "proxy"];
+
+fn unserved(target: &Target<'_>) -> ApiError {
+    let (kind, name) = (target.kind, target.subresource);
+    if !OF_WHAT_RUNS.contains(&name) {
+        return ApiError::no_such_path();
+    }
+    let message = format!("{}/{name} is not served: nothing runs behind this front end", kind.qualified());
+    ApiError { message, ..ApiError::no_such_path() }
 }

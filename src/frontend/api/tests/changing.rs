@@ -108,7 +108,9 @@ async fn status_changes_only_through_its_own_path_and_nothing_else_does() {
     assert_eq!(status.body["metadata"]["labels"], json!({"a": "b", "x": "y"}));
     assert_eq!(world.get(&format!("{}/status", web())).await.code, 200);
     assert_eq!(world.delete(&format!("{}/status", web())).await.code, 405);
-    assert_eq!(world.get(&format!("{}/exec", web())).await.code, 404);
+    let exec = world.get(&format!("{}/exec", web())).await;
+    let why = "pods/exec is not served: nothing runs behind this front end";
+    assert_eq!((exec.code, exec.message()), (404, why));
 }
 
 /// Changes the pod itself, so many times, while it is being admitted.
