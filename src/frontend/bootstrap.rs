@@ -29,6 +29,16 @@ pub enum BootstrapError {
         /// What is wrong with it.
         why: &'static str,
     },
+    /// It cannot have the address or the port that it wants.
+    #[error("{kind} {name}: {why}")]
+    Address {
+        /// The kind.
+        kind: &'static str,
+        /// The name.
+        name: String,
+        /// Why.
+        why: String,
+    },
     /// It cannot be kept.
     #[error("{kind} {name}: {error}")]
     Storage {
@@ -57,7 +67,23 @@ pub(super) fn cluster(storage: &Storage, ca_pem: &str, now: Timestamp) -> Result
     for object in bootstrap::cluster_roles().into_iter().chain(bootstrap::cluster_role_bindings()) {
         keep(storage, object, ca_pem, now)?;
     }
-    Ok(())
+    keep(storage, api_service(), ca_pem, now)
+}
+
+/// The service by which pods find the API (`kubernetes/pkg/controlplane/controller/kubernetesservice`). Here nothing listens
+/// at its address.
+fn api_service() -> Value {
+    json!({
+        "apiVersion": "v1", "kind": "Service",
+        "metadata": {
+            "name": "kubernetes", "namespace": "default",
+            "labels": {"component": "apiserver", "provider": "kubernetes"},
+        },
+        "spec": {
+            "clusterIP": "10.96.0.1",
+            "ports": [{"name": "https", "port": 443, "protocol": "TCP", "targetPort": 6443}],
+        },
+    })
 }
 
 /// Keeps an object that somebody wrote down. It goes through no stage: whoever configures the front end may have it as they
@@ -84,6 +110,11 @@ pub(super) fn keep(
         _ => {}
     }
     complete(&mut object, kind, now);
+    super::api::assign(storage, kind, &mut object).map_err(|error| BootstrapError::Address {
+        kind: kind.kind,
+        name: name.clone(),
+        why: error.message,
+    })?;
     let kept = storage.create_within(kind, &namespace, &name, object);
     let kept = kept.map_err(|error| BootstrapError::Storage { kind: kind.kind, name, error })?;
     companions(storage, kind, &kept, ca_pem, now)

@@ -78,7 +78,11 @@ pub static RESOURCES: &[ResourceType] = &[
     namespaced("secrets", "secret", "Secret"),
     SERVICE_ACCOUNTS_TYPE,
     NODES_TYPE,
+    SERVICES_TYPE,
     ResourceType { short_names: &["ev"], ..namespaced("events", "event", "Event") },
+    DEPLOYMENTS_TYPE,
+    REPLICA_SETS_TYPE,
+    ResourceType { group: "coordination.k8s.io", ..namespaced("leases", "lease", "Lease") },
     ResourceType { group: RBAC, ..namespaced("roles", "role", "Role") },
     ResourceType { group: RBAC, ..namespaced("rolebindings", "rolebinding", "RoleBinding") },
     ResourceType { group: RBAC, ..cluster("clusterroles", "clusterrole", "ClusterRole") },
@@ -143,6 +147,39 @@ const NODES_TYPE: ResourceType = ResourceType {
     ..cluster("nodes", "node", "Node")
 };
 
+const SERVICES_TYPE: ResourceType = ResourceType {
+    short_names: &["svc"],
+    categories: &["all"],
+    subresources: &[Subresource { name: "status", group: "", version: "v1", kind: "Service", verbs: STATUS }],
+    ..namespaced("services", "service", "Service")
+};
+
+/// How many pods a workload wants.
+const SCALE: Subresource =
+    Subresource { name: "scale", group: "autoscaling", version: "v1", kind: "Scale", verbs: STATUS };
+
+const DEPLOYMENTS_TYPE: ResourceType = ResourceType {
+    group: "apps",
+    short_names: &["deploy"],
+    categories: &["all"],
+    subresources: &[
+        SCALE,
+        Subresource { name: "status", group: "apps", version: "v1", kind: "Deployment", verbs: STATUS },
+    ],
+    ..namespaced("deployments", "deployment", "Deployment")
+};
+
+const REPLICA_SETS_TYPE: ResourceType = ResourceType {
+    group: "apps",
+    short_names: &["rs"],
+    categories: &["all"],
+    subresources: &[
+        SCALE,
+        Subresource { name: "status", group: "apps", version: "v1", kind: "ReplicaSet", verbs: STATUS },
+    ],
+    ..namespaced("replicasets", "replicaset", "ReplicaSet")
+};
+
 /// The resource of this group and name, in whatever version; `None` where none is served.
 #[must_use]
 pub fn find(group: &str, resource: &str) -> Option<&'static ResourceType> {
@@ -193,6 +230,7 @@ mod tests {
         assert_eq!(find("", "pods").unwrap().kind, "Pod");
         assert_eq!(find(RBAC, "roles").unwrap().qualified(), "roles.rbac.authorization.k8s.io");
         assert_eq!(find(RBAC, "roles").unwrap().api_version(), "rbac.authorization.k8s.io/v1");
+        assert_eq!(find("apps", "deployments").unwrap().subresource("scale").unwrap().kind, "Scale");
         assert_eq!(find("", "roles"), None);
         assert!(!find("authentication.k8s.io", "tokenreviews").unwrap().is_stored());
     }

@@ -8,7 +8,7 @@ use jiff::Timestamp;
 use tokio::runtime::Handle;
 use tokio::sync::watch;
 
-use super::api::{Logs, Services};
+use super::api::{Addresses, Logs, Services};
 use super::authn::{self, Authenticators, TokenError, TokenSpec};
 use super::authorizers::{Chain, abac, configuration, rbac::Rbac};
 use super::hooks::Stages;
@@ -146,6 +146,7 @@ impl Prepared {
             ca_pem,
         };
         let services = Services {
+            addresses: Addresses::default(),
             storage: Arc::clone(&storage),
             admission: Arc::new(admission::Admission::new(settings.admission, Arc::clone(&storage))),
             hooks: Arc::new(stages),

@@ -1,6 +1,6 @@
 //! `NodeRestriction`: a node changes itself and its own pods, and takes tokens for its own pods only.
 //!
-//! Smaller than in an API server: there are no leases, CSINodes, persistent volume claims or resource slices, and no mirror
+//! Smaller than in an API server: there are no CSINodes, persistent volume claims or resource slices, and no mirror
 //! pods: a node creates no pods at all. Of labels that it may not give itself, only those below
 //! `node-restriction.kubernetes.io` are looked at, not the others of `kubernetes.io` and `k8s.io`. Stricter: who is in the
 //! group `system:nodes` and has no node's name changes nothing.
@@ -13,6 +13,9 @@ use super::{Attributes, Notes, Operation, Plugin, PluginName, Said};
 use crate::frontend::authorizers::node::node_name;
 use crate::frontend::resources;
 use crate::frontend::status::ApiError;
+
+/// Where nodes keep their leases (`v1.NamespaceNodeLease`).
+const LEASES: &str = "kube-node-lease";
 
 /// Whoever is in this group is a node.
 const NODES: &str = "system:nodes";
@@ -40,6 +43,7 @@ impl Plugin for NodeRestriction {
             ("", "pods", _) => {
                 Err(asked.refuse(&format!("unexpected pod subresource {:?}", asked.subresource)))
             }
+            ("coordination.k8s.io", "leases", "") => its_lease(asked, node),
             ("", "serviceaccounts", "token") => its_token(asked, node, notes),
             _ => Ok(Said::Nothing),
         }
@@ -104,6 +108,18 @@ fn its_pod(asked: &Attributes, node: &str) -> Result<Said, ApiError> {
         );
     }
     Ok(Said::Fine(format!("the pod is on the node {node}")))
+}
+
+/// Nodes keep their lives in leases of their names. A creation has no name when it is authorised.
+fn its_lease(asked: &Attributes, node: &str) -> Result<Said, ApiError> {
+    if asked.namespace != LEASES {
+        return Err(asked.refuse(&format!("can only access leases in the {LEASES:?} system namespace")));
+    }
+    let name = asked.text("/metadata/name").unwrap_or(&asked.name);
+    if name != node {
+        return Err(asked.refuse("can only access node lease with the same name as the requesting node"));
+    }
+    Ok(Said::Fine(format!("the lease is that of the node {node}")))
 }
 
 /// A token for a ServiceAccount is bound to a pod of it that is on this node.

@@ -8,11 +8,13 @@ use serde_json::Value;
 use super::answer::Answer;
 use super::body;
 use super::create::{expected, may_grant, note, place};
+use super::negotiate::{self, Form};
 use super::options::Write;
 use super::patch::Patch;
 use super::stages::{Admitting, Storing, Target};
-use super::{Call, delete, kinds, meta, negotiate, represent};
+use super::{Call, delete, kinds, meta, represent, scale};
 use crate::frontend::admission::Operation;
+use crate::frontend::resources::ResourceType;
 use crate::frontend::status::ApiError;
 use crate::frontend::storage::{Object, Preconditions, StorageError};
 
@@ -24,7 +26,7 @@ const MODIFIED: &str =
     "the object has been modified; please apply your changes to the latest version and try again";
 
 /// What is to become of an object.
-enum Change {
+pub(super) enum Change {
     Replace(Value),
     Patch(Patch),
 }
@@ -32,7 +34,7 @@ enum Change {
 /// Puts the object in the body in the place of the one that is there (PUT).
 pub(super) async fn update(call: &Call<'_>, target: Target<'_>) -> Result<Answer, ApiError> {
     let write = Write::read(call.info, "UpdateOptions")?;
-    let mut object = body::object(call, &expected(target.kind), write.validation)?;
+    let mut object = body::object(call, &expected(written(&target)), write.validation)?;
     place(&target, &mut object)?;
     let name = meta::text(&object, "name");
     if name != target.name {
@@ -63,10 +65,20 @@ async fn change(
         let admitted = admit(call, &target, write, change, &old, &mut admitting).await;
         let Ok(new) = &admitted else {
             admitting.end(&admitted);
-            return admitted.map(|object| represent::answer(200, target.kind, form, call.now, &object));
+            return admitted.map(|object| shown(call, &target, form, &object));
         };
         let storing = Storing::begin(call);
-        let kept = if write.dry_run { Ok(Object::new(new.clone())) } else { keep(call, &target, new, &old) };
+        let given = call.frontend.addresses.give(&call.frontend.storage, target.kind, new.clone());
+        let given = match given {
+            Ok(given) => given,
+            Err(error) => {
+                admitting.end(&admitted);
+                storing.end("", &Err(error.clone()));
+                return Err(error);
+            }
+        };
+        let new = given.object.clone();
+        let kept = if write.dry_run { Ok(Object::new(new)) } else { keep(call, &target, new, &old) };
         if matches!(kept, Err(StorageError::Conflict(_))) && tries < MAX_TRIES && !change.is_of_a_version() {
             continue;
         }
@@ -81,9 +93,22 @@ async fn change(
             let what = if target.subresource.is_empty() { "changed" } else { "given another status" };
             note(call, target.kind, &kept, what);
         }
-        return Ok(represent::answer(200, target.kind, form, call.now, &kept));
+        return Ok(shown(call, &target, form, &kept));
     }
     Err(ApiError::conflict(target.kind, target.name, MODIFIED))
+}
+
+/// The kind that is written at this place.
+fn written(target: &Target<'_>) -> &'static ResourceType {
+    if target.subresource == scale::NAME { &scale::SCALE } else { target.kind }
+}
+
+/// What is stored, as this place shows it.
+fn shown(call: &Call<'_>, target: &Target<'_>, form: Form, stored: &Value) -> Answer {
+    match target.subresource {
+        scale::NAME => represent::answer(200, &scale::SCALE, form, call.now, &scale::of(stored)),
+        _ => represent::answer(200, target.kind, form, call.now, stored),
+    }
 }
 
 /// The third stage of a changed object.
@@ -95,7 +120,10 @@ async fn admit(
     old: &Object,
     admitting: &mut Admitting<'_>,
 ) -> Result<Value, ApiError> {
-    let mut object = change.apply(call, target, write, old)?;
+    if target.subresource == scale::NAME {
+        return scale::admit(call, target, write, change, old, admitting).await;
+    }
+    let mut object = change.apply(call, target.kind, write, old)?;
     is_meant(target, &object, old)?;
     kinds::default(target.kind, &mut object);
     kinds::prepare_update(target.kind, target.subresource, &mut object, old);
@@ -117,7 +145,7 @@ async fn admit(
 }
 
 /// Whether the stored object is the one that the client means, as far as it says: of that version and with that UID.
-fn is_meant(target: &Target<'_>, object: &Value, old: &Value) -> Result<(), ApiError> {
+pub(super) fn is_meant(target: &Target<'_>, object: &Value, old: &Value) -> Result<(), ApiError> {
     let said = |field| Some(meta::text(object, field)).filter(|said| !said.is_empty());
     if let Some(uid) = said("uid").filter(|uid| *uid != meta::text(old, "uid")) {
         let why = format!(
@@ -137,30 +165,30 @@ fn is_meant(target: &Target<'_>, object: &Value, old: &Value) -> Result<(), ApiE
     Ok(())
 }
 
-fn keep(call: &Call<'_>, target: &Target<'_>, new: &Value, old: &Value) -> Result<Object, StorageError> {
+fn keep(call: &Call<'_>, target: &Target<'_>, new: Value, old: &Value) -> Result<Object, StorageError> {
     let storage = &call.frontend.storage;
     let version = meta::text(old, "resourceVersion").to_owned();
     let expected = Preconditions { resource_version: Some(version), uid: None };
-    let kept = storage.update(target.kind, target.namespace, target.name, &expected, new.clone())?;
+    let kept = storage.update(target.kind, target.namespace, target.name, &expected, new)?;
     delete::finish(call.frontend, target.kind, &kept);
     Ok(kept)
 }
 
 impl Change {
     /// The object that comes of it.
-    fn apply(
+    pub(super) fn apply(
         &self,
         call: &Call<'_>,
-        target: &Target<'_>,
+        kind: &'static ResourceType,
         write: Write,
         old: &Object,
     ) -> Result<Value, ApiError> {
         match self {
             Self::Replace(object) => Ok(object.clone()),
             Self::Patch(patch) => {
-                let mut object = patch.apply(target.kind, old)?;
+                let mut object = patch.apply(kind, old)?;
                 let duplicates = patch.duplicates().to_vec();
-                body::shape(call, &expected(target.kind), &mut object, duplicates, write.validation)?;
+                body::shape(call, &expected(kind), &mut object, duplicates, write.validation)?;
                 Ok(object)
             }
         }

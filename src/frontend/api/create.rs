@@ -125,30 +125,32 @@ fn name_it(object: &mut Value) {
 fn keep(
     call: &Call<'_>,
     target: &Target<'_>,
-    mut object: Value,
+    object: Value,
     is_generated: bool,
     dry_run: bool,
 ) -> Result<Object, ApiError> {
     let storage = &call.frontend.storage;
+    let mut given = call.frontend.addresses.give(storage, target.kind, object)?;
+    let object = &mut given.object;
     for _ in 0..MAX_GENERATED {
-        let name = meta::text(&object, "name").to_owned();
+        let name = meta::text(object, "name").to_owned();
         let named = Target { name: &name, ..*target };
         if dry_run {
             return match storage.get(target.kind, target.namespace, &name) {
-                None => Ok(Object::new(object)),
+                None => Ok(Object::new(object.clone())),
                 Some(_) => Err(ApiError::already_exists(target.kind, &name)),
             };
         }
         match storage.create_within(target.kind, target.namespace, &name, object.clone()) {
             // Chance gave a name that there is: another chance.
             Err(StorageError::AlreadyExists) if is_generated => {
-                meta::remove(&mut object, "name");
-                name_it(&mut object);
+                meta::remove(object, "name");
+                name_it(object);
             }
             kept => return kept.map_err(|error| named.refused(error)),
         }
     }
-    Err(ApiError::already_exists(target.kind, meta::text(&object, "name")))
+    Err(ApiError::already_exists(target.kind, meta::text(object, "name")))
 }
 
 /// Has a pod's log say what happened to it.

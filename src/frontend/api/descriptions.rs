@@ -12,6 +12,17 @@ pub(super) fn of_kind(name: &str) -> &'static str {
         "Secret" => "Settings for pods to read that not everybody may see, by key, in base64.",
         "ServiceAccount" => "Who pods are, and other programs, when they ask the API.",
         "Node" => "A machine that pods run on.",
+        "Service" => {
+            "A name and an address for the pods that it selects. Here it is stored; nothing listens behind it."
+        }
+        "Deployment" => {
+            "How many pods are wanted, and of what kind. Here it is stored; no controller makes its pods."
+        }
+        "ReplicaSet" => {
+            "A number of pods that are the same. Here it is stored; no controller makes its pods."
+        }
+        "Scale" => "How many pods a workload wants, and has.",
+        "Lease" => "Who holds something, and until when: a node's life, or the one of several that leads.",
         "Event" => "Something that happened to another object.",
         "Role" => "What may be done with resources of one namespace. A RoleBinding says by whom.",
         "ClusterRole" => {
@@ -52,6 +63,13 @@ pub(super) fn of_field(name: &str) -> &'static str {
         "image" => "What the container runs.",
         "nodeName" => "The node that the pod is on.",
         "serviceAccountName" => "Who the pod is when it asks the API.",
+        "replicas" => "How many pods there are to be, or are.",
+        "selector" => "The labels of the pods that are meant.",
+        "template" => "What pods are made from.",
+        "clusterIP" => {
+            "The address within the cluster; None: it has none, and names stand for the pods themselves."
+        }
+        "holderIdentity" => "Who holds the lease.",
         "data" => "The values, by key.",
         "stringData" => "Values as plain text, which become part of `data`; never read back.",
         "immutable" => "Whether the data can never be changed again.",

@@ -78,9 +78,9 @@ async fn resource(call: &Call<'_>, asked: &ResourceAction) -> Result<Answer, Api
     match (subresource.name, verb) {
         ("log", "get") => log::log(call, &target),
         ("token", "create") => reviews::token(call, target, subresource).await,
-        ("status", "get") => read::get(call, &target),
-        ("status", "update") => change::update(call, target).await,
-        ("status", "patch") => change::patch(call, target).await,
+        ("scale" | "status", "get") => read::get(call, &target),
+        ("scale" | "status", "update") => change::update(call, target).await,
+        ("scale" | "status", "patch") => change::patch(call, target).await,
         _ => Err(not_supported()),
     }
 }

@@ -36,6 +36,7 @@ fn of(kind: &str) -> &'static [&'static str] {
             "type",
         ],
         "Secret" => &["type"],
+        "Service" => &["spec.clusterIP", "spec.type"],
         "Namespace" => &["status.phase"],
         "Node" => &["spec.unschedulable"],
         _ => &[],

@@ -4,6 +4,7 @@
 //! an object goes one way: the body is read and brought into the shape of its kind (`body`, `schema`), defaulted, admitted,
 //! validated (`kinds`), and stored (`create`, `change`, `delete`).
 
+mod addresses;
 mod answer;
 mod body;
 mod change;
@@ -25,6 +26,7 @@ mod protobuf;
 mod read;
 mod represent;
 mod reviews;
+mod scale;
 mod schema;
 mod stages;
 mod strategic;
@@ -51,6 +53,8 @@ use super::storage::{Object, Storage};
 use super::{json, meta};
 use crate::model::Subject;
 
+pub use addresses::Addresses;
+pub(super) use addresses::assign;
 pub use answer::{Answer, Body};
 pub use dispatch::dispatch;
 pub use logs::{Logs, MAX_LINES, MAX_LOGS};
@@ -90,6 +94,8 @@ pub struct Services {
     pub admission: Arc<dyn Admit>,
     /// What the other parts of the front end know.
     pub hooks: Arc<dyn Hooks>,
+    /// What services are given.
+    pub addresses: Addresses,
     /// What pods have to say.
     pub logs: Arc<Logs>,
     /// Who watches.

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use super::answer::Answer;
 use super::represent::{self, Page};
 use super::stages::{Storing, Target};
-use super::{Call, fields, meta, negotiate};
+use super::{Call, fields, meta, negotiate, scale};
 use crate::frontend::journey::Outcome;
 use crate::frontend::status::ApiError;
 use crate::frontend::storage::{List, StorageError};
@@ -19,7 +19,11 @@ pub(super) fn get(call: &Call<'_>, target: &Target<'_>) -> Result<Answer, ApiErr
     let storing = Storing::begin(call);
     let stored = target.stored(call.frontend);
     storing.end("read", &stored);
-    Ok(represent::answer(200, target.kind, form, call.now, &*stored?))
+    let stored = stored?;
+    Ok(match target.subresource {
+        scale::NAME => represent::answer(200, &scale::SCALE, form, call.now, &scale::of(&stored)),
+        _ => represent::answer(200, target.kind, form, call.now, &stored),
+    })
 }
 
 /// Gives the objects that the request selects.

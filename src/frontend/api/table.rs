@@ -2,6 +2,8 @@
 //!
 //! Source: `k8s.io/kubernetes/pkg/printers/internalversion/printers.go`.
 
+mod workloads;
+
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
@@ -63,6 +65,11 @@ fn columns_of(kind: &str) -> &'static [Column] {
         "Pod" => PODS,
         "Node" => NODES,
         "Event" => EVENTS,
+        "Deployment" => workloads::DEPLOYMENTS,
+        "ReplicaSet" => workloads::REPLICA_SETS,
+        "Scale" => workloads::SCALES,
+        "Service" => workloads::SERVICES,
+        "Lease" => workloads::LEASES,
         "RoleBinding" | "ClusterRoleBinding" => BINDINGS,
         "Namespace" => &const { [NAME, Column("Status", "string", false), AGE] },
         "ConfigMap" => &const { [NAME, Column("Data", "integer", false), AGE] },
@@ -90,6 +97,11 @@ pub(super) fn cells(kind: &ResourceType, object: &Value, now: Timestamp) -> Vec<
         "Pod" => pod(object, age),
         "Node" => node(object, age),
         "Event" => event(object, now),
+        "Deployment" => workloads::deployment(object, age),
+        "ReplicaSet" => workloads::replica_set(object, age),
+        "Scale" => workloads::scale(object, age),
+        "Service" => workloads::service(object, age),
+        "Lease" => workloads::lease(object, age),
         "RoleBinding" | "ClusterRoleBinding" => binding(object, age),
         "Namespace" => vec![name.into(), text_at(object, "/status/phase").into(), age.into()],
         "ConfigMap" => {

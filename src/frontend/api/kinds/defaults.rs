@@ -1,10 +1,11 @@
 //! What is filled in where a client leaves it out.
 //!
-//! Sources: `k8s.io/kubernetes/pkg/apis/core/v1/defaults.go`, `.../rbac/v1/defaults.go`, and the conversions beside them.
+//! Sources: `k8s.io/kubernetes/pkg/apis/core/v1/defaults.go`, `.../apps/v1/defaults.go`, `.../rbac/v1/defaults.go`, and the conversions beside them.
 //! What plugins fill in (a pod's service account) is left to them.
 
 use serde_json::{Map, Value, json};
 
+use super::service;
 use crate::frontend::api::meta;
 use crate::frontend::resources::ResourceType;
 
@@ -14,6 +15,13 @@ const RBAC: &str = "rbac.authorization.k8s.io";
 pub(in crate::frontend::api) fn fill(kind: &ResourceType, object: &mut Value) {
     match kind.kind {
         "Pod" => pod(object),
+        "Deployment" => deployment(object),
+        "ReplicaSet" => replica_set(object),
+        "Service" => {
+            if let Some(spec) = meta::part_of(object, "spec") {
+                service::defaults(spec);
+            }
+        }
         "Namespace" => namespace(object),
         "Secret" => secret(object),
         "RoleBinding" | "ClusterRoleBinding" => binding(object),
@@ -58,6 +66,37 @@ fn binding(binding: &mut Value) {
         if matches!(subject.get("kind").and_then(Value::as_str), Some("User" | "Group")) {
             default(subject, "apiGroup", RBAC.into());
         }
+    }
+}
+
+fn deployment(deployment: &mut Value) {
+    let Some(spec) = meta::part_of(deployment, "spec") else { return };
+    default(spec, "replicas", 1.into());
+    default(spec, "revisionHistoryLimit", 10.into());
+    default(spec, "progressDeadlineSeconds", 600.into());
+    let strategy = spec.entry("strategy").or_insert_with(|| json!({}));
+    if let Some(strategy) = strategy.as_object_mut() {
+        default(strategy, "type", "RollingUpdate".into());
+    }
+    if meta::text_at(strategy, "/type") == "RollingUpdate"
+        && let Some(rolling) = meta::part_of(strategy, "rollingUpdate")
+    {
+        default(rolling, "maxUnavailable", "25%".into());
+        default(rolling, "maxSurge", "25%".into());
+    }
+    template(spec);
+}
+
+fn replica_set(set: &mut Value) {
+    let Some(spec) = meta::part_of(set, "spec") else { return };
+    default(spec, "replicas", 1.into());
+    template(spec);
+}
+
+/// What pods are made from is a pod, but for its name.
+fn template(spec: &mut Map<String, Value>) {
+    if let Some(template) = spec.get_mut("template") {
+        pod(template);
     }
 }
 
@@ -106,7 +145,7 @@ fn is_latest(image: &str) -> bool {
     name.split_once(':').is_none_or(|(_, tag)| tag == "latest")
 }
 
-fn default(fields: &mut Map<String, Value>, field: &str, value: Value) {
+pub(super) fn default(fields: &mut Map<String, Value>, field: &str, value: Value) {
     let is_empty = fields.get(field).is_none_or(|held| held.as_str() == Some(""));
     if is_empty {
         fields.insert(field.to_owned(), value);

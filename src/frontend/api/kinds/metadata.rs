@@ -4,7 +4,7 @@
 
 use std::collections::BTreeSet;
 
-use serde_json::Value;
+use serde_json::{Map, Value};
 use uuid::Uuid;
 
 use super::Faults;
@@ -30,6 +30,11 @@ pub(super) const LABEL: &str = "a lowercase RFC 1123 label must consist of lower
 pub(super) const SUBDOMAIN: &str = "a lowercase RFC 1123 subdomain must consist of lower case alphanumeric characters, '-' or \
     '.', and must start and end with an alphanumeric character (e.g. 'example.com', regex used for validation is \
     '[a-z0-9]([-a-z0-9]*[a-z0-9])?(\\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*')";
+
+/// What is wrong with the name of a service.
+const LABEL_1035: &str = "a DNS-1035 label must consist of lower case alphanumeric characters or '-', start with an \
+    alphabetic character, and end with an alphanumeric character (e.g. 'my-name',  or 'abc-123', regex used for \
+    validation is '[a-z]([-a-z0-9]*[a-z0-9])?')";
 
 const QUALIFIED: &str = "name part must consist of alphanumeric characters, '-', '_' or '.', and must start and end with an \
     alphanumeric character (e.g. 'MyName',  or 'my.name',  or '123-abc', regex used for validation is \
@@ -64,25 +69,8 @@ pub(super) fn validate(kind: &ResourceType, object: &Value, old: Option<&Value>,
             None => {}
         }
     }
-    for (key, value) in map(object, "labels") {
-        if !is_label_key(key) {
-            faults.invalid("metadata.labels", key, QUALIFIED);
-        }
-        if !is_label_value(value) {
-            faults.invalid("metadata.labels", value, LABEL_VALUE);
-        }
-    }
-    let mut bytes = 0_usize;
-    for (key, value) in map(object, "annotations") {
-        bytes = bytes.saturating_add(key.len()).saturating_add(value.len());
-        if !is_label_key(&key.to_ascii_lowercase()) {
-            faults.invalid("metadata.annotations", key, QUALIFIED);
-        }
-    }
-    if bytes > MAX_ANNOTATIONS_BYTES {
-        let message = format!("may not be more than {MAX_ANNOTATIONS_BYTES} bytes");
-        faults.invalid("metadata.annotations", "", &message);
-    }
+    labels(meta::get(object, "labels").and_then(Value::as_object), "metadata.labels", faults);
+    annotations(object, faults);
     for finalizer in meta::texts(object, "finalizers") {
         if !is_label_key(finalizer) {
             faults.invalid("metadata.finalizers", finalizer, QUALIFIED);
@@ -95,6 +83,34 @@ pub(super) fn validate(kind: &ResourceType, object: &Value, old: Option<&Value>,
             let message = "no new finalizers can be added if the object is being deleted";
             faults.forbidden("metadata.finalizers", message);
         }
+    }
+}
+
+/// Judges labels, or whatever else demands them.
+pub(super) fn labels(labels: Option<&Map<String, Value>>, path: &str, faults: &mut Faults) {
+    for (key, value) in labels.into_iter().flatten() {
+        if !is_label_key(key) {
+            faults.invalid(path, key, QUALIFIED);
+        }
+        let value = value.as_str().unwrap_or_default();
+        if !is_label_value(value) {
+            faults.invalid(path, value, LABEL_VALUE);
+        }
+    }
+}
+
+/// Judges the annotations of an object, or of what objects are made from.
+pub(super) fn annotations(object: &Value, faults: &mut Faults) {
+    let mut bytes = 0_usize;
+    for (key, value) in map(object, "annotations") {
+        bytes = bytes.saturating_add(key.len()).saturating_add(value.len());
+        if !is_label_key(&key.to_ascii_lowercase()) {
+            faults.invalid("metadata.annotations", key, QUALIFIED);
+        }
+    }
+    if bytes > MAX_ANNOTATIONS_BYTES {
+        let message = format!("may not be more than {MAX_ANNOTATIONS_BYTES} bytes");
+        faults.invalid("metadata.annotations", "", &message);
     }
 }
 
@@ -118,6 +134,11 @@ fn map<'a>(object: &'a Value, field: &str) -> impl Iterator<Item = (&'a String, 
     map.into_iter().flatten().filter_map(|(key, value)| Some((key, value.as_str()?)))
 }
 
+/// A DNS label that begins with a letter (RFC 1035).
+fn is_dns_1035_label(name: &str) -> bool {
+    is_dns_label(name) && name.starts_with(|first: char| first.is_ascii_lowercase())
+}
+
 /// Why a name is none for an object of this kind.
 fn why_no_name(kind: &ResourceType, name: &str) -> Option<&'static str> {
     match kind.kind {
@@ -131,6 +152,7 @@ fn why_no_name(kind: &ResourceType, name: &str) -> Option<&'static str> {
             _ => None,
         },
         "Namespace" => (!is_dns_label(name)).then_some(LABEL),
+        "Service" => (!is_dns_1035_label(name)).then_some(LABEL_1035),
         _ => (!is_dns_subdomain(name)).then_some(SUBDOMAIN),
     }
 }

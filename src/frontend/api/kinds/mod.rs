@@ -8,6 +8,8 @@ mod defaults;
 mod metadata;
 mod pod;
 mod rbac;
+pub(super) mod service;
+pub(super) mod workload;
 
 use jiff::Timestamp;
 use serde_json::{Value, json};
@@ -42,6 +44,15 @@ pub(super) fn prepare_create(kind: &ResourceType, object: &mut Value, now: Times
             set(object, "status", json!({"phase": "Pending", "qosClass": qos}));
         }
         "Namespace" => set(object, "status", json!({"phase": "Active"})),
+        "Service" => set(object, "status", json!({"loadBalancer": {}})),
+        "Deployment" => {
+            meta::set(object, "generation", 1);
+            set(object, "status", json!({}));
+        }
+        "ReplicaSet" => {
+            meta::set(object, "generation", 1);
+            set(object, "status", json!({"replicas": 0}));
+        }
         _ => {}
     }
 }
@@ -68,18 +79,34 @@ pub(super) fn prepare_update(kind: &ResourceType, subresource: &str, object: &mu
         meta::copy(object, field, old);
     }
     meta::remove(object, "managedFields");
-    if matches!(kind.kind, "Pod" | "Namespace" | "Node") {
+    if kind.subresources.iter().any(|subresource| subresource.name == "status") {
         match old.get("status") {
             Some(status) => set(object, "status", status.clone()),
             None => unset(object, "status"),
         }
     }
-    if kind.kind == "Pod" {
-        pod::keep(object, old);
-        if object.get("spec") != old.get("spec") {
-            let generation = meta::get(old, "generation").and_then(Value::as_i64).unwrap_or_default();
-            meta::set(object, "generation", generation.saturating_add(1));
+    let is_other_spec = |object: &Value| object.get("spec") != old.get("spec");
+    match kind.kind {
+        "Pod" => {
+            pod::keep(object, old);
+            count_generation(object, old, is_other_spec(object));
         }
+        "Deployment" => {
+            // Its controller copies annotations to what it makes.
+            let is_other = meta::get(object, "annotations") != meta::get(old, "annotations");
+            count_generation(object, old, is_other || is_other_spec(object));
+        }
+        "ReplicaSet" => count_generation(object, old, is_other_spec(object)),
+        "Service" => service::keep(object, old),
+        _ => {}
+    }
+}
+
+/// Counts how often what is wanted of an object became another.
+fn count_generation(object: &mut Value, old: &Value, is_other: bool) {
+    if is_other {
+        let generation = meta::get(old, "generation").and_then(Value::as_i64).unwrap_or_default();
+        meta::set(object, "generation", generation.saturating_add(1));
     }
 }
 
@@ -92,6 +119,10 @@ pub(super) fn validate(kind: &ResourceType, object: &Value, old: Option<&Value>)
     metadata::validate(kind, object, old, &mut faults);
     match kind.kind {
         "Pod" => pod::validate(object, old, &mut faults),
+        "Deployment" => workload::deployment(object, old, &mut faults),
+        "ReplicaSet" => workload::replica_set(object, old, &mut faults),
+        "Scale" => workload::scale(object, &mut faults),
+        "Service" => service::validate(object, old, &mut faults),
         "ConfigMap" => data::config_map(object, old, &mut faults),
         "Secret" => data::secret(object, old, &mut faults),
         "Role" | "ClusterRole" => rbac::role(kind, object, &mut faults),
@@ -134,6 +165,20 @@ impl Faults {
 
     fn invalid(&mut self, field: impl Into<String>, value: &str, message: &str) {
         self.add(CauseKind::Invalid, field, format!("{value:?}: {message}"));
+    }
+
+    /// As [`Self::invalid`], for what is no text.
+    fn invalid_value(&mut self, field: impl Into<String>, value: &Value, message: &str) {
+        self.add(CauseKind::Invalid, field, format!("{value}: {message}"));
+    }
+
+    /// What is wrong with a part of an object that stands at this path.
+    fn within(&mut self, path: &str, judge: impl FnOnce(&mut Self)) {
+        let mut inner = Self::default();
+        judge(&mut inner);
+        for fault in inner.0 {
+            self.add(fault.reason, format!("{path}.{}", fault.field), fault.message);
+        }
     }
 
     fn forbidden(&mut self, field: impl Into<String>, message: &str) {

@@ -103,6 +103,9 @@ const TABLES: &[&str] = &[
     include_str!("volume.txt"),
     include_str!("pod_status.txt"),
     include_str!("node.txt"),
+    include_str!("service.txt"),
+    include_str!("workload.txt"),
+    include_str!("lease.txt"),
     include_str!("rbac.txt"),
     include_str!("reviews.txt"),
 ];

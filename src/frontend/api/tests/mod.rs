@@ -141,6 +141,7 @@ impl World {
             storage: Arc::new(Storage::starting_at(100)),
             admission: Arc::new(Plugins),
             hooks: Arc::new(Others),
+            addresses: Addresses::default(),
             logs: Arc::default(),
         };
         let world = Self { services, left: Left::default() };

@@ -86,7 +86,7 @@ async fn paths_that_lead_nowhere_and_verbs_that_there_are_not_are_told_apart() {
     for (method, target, code) in [
         ("GET", "/api/v1/widgets", 404),
         ("GET", "/api/v2/pods", 404),
-        ("GET", "/apis/apps/v1/deployments", 404),
+        ("GET", "/apis/batch/v1/jobs", 404),
         ("GET", "/api/v1/pods/a", 404),
         ("GET", "/api/v1/namespaces/default/nodes", 404),
         ("GET", "/api/v1/namespaces/default/pods/a/portforward", 404),
