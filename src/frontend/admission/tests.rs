@@ -253,6 +253,20 @@ fn a_node_changes_itself_and_its_pods_alone() {
 }
 
 #[test]
+fn a_node_keeps_its_own_lease_alone() {
+    let it = fixture();
+    let subject = user("system:node:node-1", &["system:nodes"]);
+    let kind = find("coordination.k8s.io", "leases").unwrap();
+    for (namespace, name, fine) in
+        [("kube-node-lease", "node-1", true), ("kube-node-lease", "node-2", false), ("shop", "node-1", false)]
+    {
+        let object = json!({"metadata": {"name": name}});
+        let lease = Attributes { kind, subject: subject.clone(), ..create("pods", namespace, object) };
+        assert_eq!(it.admission.validate(&lease, &mut Record::default()).is_ok(), fine, "{namespace} {name}");
+    }
+}
+
+#[test]
 fn a_node_takes_tokens_for_its_own_pods_alone() {
     let it = fixture();
     let stored = json!({"metadata": {"name": "p", "namespace": "shop", "uid": "u-1"},

@@ -71,6 +71,12 @@ fn binding(binding: &mut Value) {
 
 fn deployment(deployment: &mut Value) {
     let Some(spec) = meta::part_of(deployment, "spec") else { return };
+    // What protobuf says with its zeroes, JSON leaves out.
+    spec.retain(|field, value| match &**field {
+        "minReadySeconds" => *value != 0,
+        "paused" => *value != false,
+        _ => true,
+    });
     default(spec, "replicas", 1.into());
     default(spec, "revisionHistoryLimit", 10.into());
     default(spec, "progressDeadlineSeconds", 600.into());

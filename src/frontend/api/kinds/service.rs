@@ -25,6 +25,26 @@ pub(in crate::frontend::api) const MAX_NODE_PORT: i64 = 32_767;
 
 const PORT: &str = "must be between 1 and 65535, inclusive";
 
+/// What only services have that balance load from outside.
+const OF_BALANCERS: &[&str] = &["allocateLoadBalancerNodePorts", "loadBalancerClass"];
+
+/// What only services have that nodes forward to.
+const OF_NODES: &[&str] =
+    &["allocateLoadBalancerNodePorts", "externalTrafficPolicy", "healthCheckNodePort", "loadBalancerClass"];
+
+/// What only services have that are there themselves, and no other names.
+const OF_AN_ADDRESS: &[&str] = &[
+    "allocateLoadBalancerNodePorts",
+    "clusterIP",
+    "clusterIPs",
+    "externalTrafficPolicy",
+    "healthCheckNodePort",
+    "internalTrafficPolicy",
+    "ipFamilies",
+    "ipFamilyPolicy",
+    "loadBalancerClass",
+];
+
 /// Whether a service has no address, for names stand for its pods themselves.
 pub(in crate::frontend::api) fn is_headless(service: &Value) -> bool {
     text_at(service, "/spec/clusterIP") == "None"
@@ -44,23 +64,30 @@ pub(in crate::frontend::api) fn has_node_ports(service: &Value) -> bool {
     }
 }
 
-/// Keeps what was given to the service, where a client leaves it out or the service has it no longer.
+/// Keeps what was given to the service, where a client leaves it out; what came with the type that it had goes with that,
+/// where the client did not touch it.
 pub(super) fn keep(service: &mut Value, old: &Value) {
-    if is_external_name(service) {
-        // An address that comes along from the service as it was is given back; any other is a fault.
-        if text_at(service, "/spec/clusterIP") == text_at(old, "/spec/clusterIP") {
-            for field in ["clusterIP", "clusterIPs"] {
-                remove(service, field);
-            }
-        }
-    } else if text_at(service, "/spec/clusterIP").is_empty() && !is_external_name(old) {
+    let kind = text_at(service, "/spec/type").to_owned();
+    let takes = matches!(&*kind, "NodePort" | "LoadBalancer");
+    if kind != "ExternalName" && text_at(service, "/spec/clusterIP").is_empty() && !is_external_name(old) {
         for field in ["clusterIP", "clusterIPs"] {
             if let Some(value) = old.get("spec").and_then(|spec| spec.get(field)) {
                 meta::set_in(service, "spec", field, value.clone());
             }
         }
     }
-    let takes = matches!(text_at(service, "/spec/type"), "NodePort" | "LoadBalancer");
+    let gone: &[&str] = match &*kind {
+        "ExternalName" => OF_AN_ADDRESS,
+        "ClusterIP" => OF_NODES,
+        "NodePort" => OF_BALANCERS,
+        _ => &[],
+    };
+    if let Some(spec) = service.get_mut("spec").and_then(Value::as_object_mut) {
+        spec.retain(|field, value| {
+            let before = old.get("spec").and_then(|spec| spec.get(field));
+            !gone.contains(&&**field) || before != Some(value)
+        });
+    }
     let ports = service.pointer_mut("/spec/ports").and_then(Value::as_array_mut);
     for port in ports.into_iter().flatten() {
         let before = items(old, "/spec/ports")
@@ -79,17 +106,15 @@ pub(in crate::frontend::api) fn node_port(port: &Value) -> i64 {
     port.get("nodePort").and_then(Value::as_i64).unwrap_or_default()
 }
 
-fn remove(service: &mut Value, field: &str) {
-    if let Some(spec) = service.get_mut("spec").and_then(Value::as_object_mut) {
-        spec.remove(field);
-    }
-}
-
 pub(super) fn validate(service: &Value, old: Option<&Value>, faults: &mut Faults) {
     let kinds = &["ClusterIP", "ExternalName", "LoadBalancer", "NodePort"];
     faults.unless_one_of("spec.type", text_at(service, "/spec/type"), kinds);
     let affinity = text_at(service, "/spec/sessionAffinity");
     faults.unless_one_of("spec.sessionAffinity", affinity, &["ClientIP", "None"]);
+    if affinity == "None" && service.pointer("/spec/sessionAffinityConfig").is_some() {
+        let why = "must not be set when session affinity is None";
+        faults.forbidden("spec.sessionAffinityConfig", why);
+    }
     let selector = service.pointer("/spec/selector").and_then(Value::as_object);
     metadata::labels(selector, "spec.selector", faults);
     ports(service, faults);
@@ -200,6 +225,13 @@ fn is_port_name(name: &str) -> bool {
 
 /// What is filled in of a service's spec (`SetDefaults_Service`).
 pub(super) fn defaults(spec: &mut Map<String, Value>) {
+    // What protobuf says with its zeroes, JSON leaves out.
+    spec.retain(|field, value| match &**field {
+        "healthCheckNodePort" => *value != 0,
+        "publishNotReadyAddresses" => *value != false,
+        "clusterIP" => *value != "",
+        _ => true,
+    });
     default(spec, "type", "ClusterIP".into());
     default(spec, "sessionAffinity", "None".into());
     let text = |spec: &Map<String, Value>, field: &str| {
@@ -226,9 +258,7 @@ pub(super) fn defaults(spec: &mut Map<String, Value>) {
     for port in ports.into_iter().flatten().filter_map(Value::as_object_mut) {
         default(port, "protocol", "TCP".into());
         let number = port.get("port").cloned().unwrap_or_default();
-        if port.get("targetPort").is_some_and(|target| target == 0) {
-            port.remove("targetPort");
-        }
+        port.retain(|field, value| !matches!(&**field, "nodePort" | "targetPort") || *value != 0);
         if !number.is_null() {
             default(port, "targetPort", number);
         }

@@ -7,6 +7,7 @@ mod discovering;
 mod hostile;
 mod reading;
 mod watching;
+mod workloads;
 
 use std::cell::RefCell;
 
