@@ -172,3 +172,22 @@ fn kind_of(object: &Value) -> Result<&'static ResourceType, BootstrapError> {
 fn complete(object: &mut Value, kind: &ResourceType, now: Timestamp) {
     super::api::complete(kind, object, now);
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_api_has_a_service_whose_address_nobody_else_can_have() {
+        let (storage, now) = (Storage::new(), "2026-03-01T12:00:00Z".parse().unwrap());
+        cluster(&storage, "", now).unwrap();
+        let services = resources::find("", "services").unwrap();
+        let service = storage.get(services, "default", "kubernetes").unwrap();
+        assert_eq!(service.pointer("/spec/clusterIP").unwrap(), "10.96.0.1");
+        let thief = json!({
+            "apiVersion": "v1", "kind": "Service", "metadata": {"name": "thief", "namespace": "default"},
+            "spec": {"clusterIP": "10.96.0.1", "ports": [{"port": 80}]},
+        });
+        assert!(matches!(keep(&storage, thief, "", now), Err(BootstrapError::Address { .. })));
+    }
+}

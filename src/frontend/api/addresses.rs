@@ -147,3 +147,45 @@ fn ip(nth: u32) -> String {
     let [_, _, third, fourth] = nth.saturating_add(1).to_be_bytes();
     Ipv4Addr::new(first, second, third, fourth).to_string()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn service(name: &str, address: &str) -> Value {
+        json!({
+            "metadata": {"namespace": "a", "name": name},
+            "spec": {"type": "NodePort", "clusterIP": address, "ports": [{"port": 80}, {"port": 81}]},
+        })
+    }
+
+    #[test]
+    fn who_finds_its_place_taken_gets_the_next_one() {
+        let services = resources::find("", "services").unwrap();
+        let (storage, mut first) = (Storage::new(), service("web", ""));
+        assign(&storage, services, &mut first).unwrap();
+        let (address, ports) = (first["spec"]["clusterIP"].clone(), first["spec"]["ports"].clone());
+        assert_ne!(ports[0]["nodePort"], ports[1]["nodePort"]);
+        // Another one has all of that already.
+        first["metadata"]["name"] = "other".into();
+        storage.create(services, "a", "other", first).unwrap();
+        let mut second = service("web", "");
+        assign(&storage, services, &mut second).unwrap();
+        assert_ne!(second["spec"]["clusterIP"], address);
+        for port in second["spec"]["ports"].as_array().unwrap() {
+            assert!(!ports.as_array().unwrap().iter().any(|taken| taken["nodePort"] == port["nodePort"]));
+        }
+        let mut thief = service("thief", address.as_str().unwrap());
+        assert_eq!(assign(&storage, services, &mut thief).unwrap_err().code, 422);
+        let mut thief = service("thief", "");
+        thief["spec"]["ports"][0]["nodePort"] = ports[0]["nodePort"].clone();
+        assert_eq!(assign(&storage, services, &mut thief).unwrap_err().code, 422);
+    }
+
+    #[test]
+    fn every_place_is_looked_at_once() {
+        let all: BTreeSet<u32> = around(7, 10).collect();
+        assert_eq!((all.len(), around(7, 10).count(), around(7, 10).next()), (10, 10, Some(7)));
+        assert_eq!((ip(0), ip(ADDRESSES - 1)), ("10.96.0.1".to_owned(), "10.96.255.254".to_owned()));
+    }
+}
