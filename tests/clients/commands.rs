@@ -100,6 +100,11 @@ fn writes(admin: &Kubectl) {
     admin.ok(&["create", "rolebinding", "b", "-n", "fresh", "--role=r", "--serviceaccount=fresh:builder"]);
     let token = admin.ok(&["create", "token", "builder", "-n", "fresh"]);
     assert_eq!(token.trim().split('.').count(), 3);
+    admin.ok(&["create", "deployment", "d", "-n", "fresh", "--image=nginx"]);
+    admin.ok(&["scale", "deployment", "d", "-n", "fresh", "--replicas=3"]);
+    assert_eq!(row(&admin.ok(&["get", "deployments", "-n", "fresh"]), "d")[1], "0/3");
+    admin.ok(&["expose", "deployment", "d", "-n", "fresh", "--port=80"]);
+    row(&admin.ok(&["get", "all", "-n", "fresh"]), "service/d");
     let applied = admin.with_input(&["apply", "-f", "-"], &pod("fresh", "applied", "{app: web}"));
     assert_eq!(applied.out, "pod/applied created\n", "{applied:?}");
     let applied = admin.with_input(&["apply", "-f", "-"], &pod("fresh", "applied", "{app: other}"));
@@ -146,4 +151,15 @@ fn a_watch_shows_each_change_as_it_happens() {
     eventually("a deletion is shown", || {
         shown().lines().any(|line| line.starts_with("DELETED") && line.contains("seen"))
     });
+}
+
+#[test]
+fn a_rollout_is_for_those_whom_a_policy_lets_do_it() {
+    let demo = Demo::start();
+    let scale = ["scale", "deployment", "web", "-n", "payments-prod", "--replicas=2"];
+    demo.kubectl("alice").ok(&scale);
+    let refused = demo.kubectl("bob").refused(&scale);
+    assert!(refused.contains("User \"bob\" cannot patch resource \"deployments/scale\""), "{refused}");
+    let wanted = ["get", "deployment", "web", "-n", "payments-prod", "-o", "jsonpath={.spec.replicas}"];
+    assert_eq!(demo.kubectl("admin").ok(&wanted), "2");
 }
