@@ -201,12 +201,6 @@ impl Running {
         &self.frontend.journeys
     }
 
-    /// What is stored.
-    #[must_use]
-    pub fn storage(&self) -> &Storage {
-        &self.storage
-    }
-
     /// A token for a ServiceAccount that is there, for as long as is allowed at most; none where none are issued here, or
     /// there is no such account.
     ///
