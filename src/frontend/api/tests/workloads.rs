@@ -289,3 +289,44 @@ async fn ports_of_a_service_are_merged_by_their_number() {
     assert_eq!(targets.len(), 2);
     assert!(targets.contains(&&json!("http")) && targets.contains(&&json!(80)), "{targets:?}");
 }
+
+/// Refuses whatever there is to judge.
+struct Strict;
+
+impl Admit for Strict {
+    fn mutate<'a>(
+        &'a self,
+        _: &'a mut Attributes,
+        _: &'a mut Record,
+    ) -> LocalBoxFuture<'a, Result<(), ApiError>> {
+        Box::pin(async { Ok(()) })
+    }
+
+    fn validate<'a>(
+        &'a self,
+        _: &'a Attributes,
+        _: &'a mut Record,
+    ) -> LocalBoxFuture<'a, Result<(), ApiError>> {
+        Box::pin(async { Err(ApiError::forbidden("not today")) })
+    }
+}
+
+#[tokio::test]
+async fn whatever_way_something_is_written_nothing_is_stored_that_the_last_stage_refuses() {
+    let (mut world, made) = with_deployment().await;
+    world.services.admission = Arc::new(Strict);
+    let before = world.services.storage.version();
+    let web = format!("{DEPLOYMENTS}/web");
+    let patch =
+        json!({"spec": {"replicas": 3}, "metadata": {"labels": {"x": "y"}}, "status": {"replicas": 9}});
+    let mut replies = vec![world.post(DEPLOYMENTS, deployment("other")).await, world.put(&web, &made).await];
+    for path in [web.clone(), format!("{web}/scale"), format!("{web}/status")] {
+        replies.push(world.patch("merge-patch", &path, patch.clone()).await);
+    }
+    replies.push(world.delete(&web).await);
+    replies.push(world.delete(DEPLOYMENTS).await);
+    for reply in replies {
+        assert_eq!((reply.code, reply.message()), (403, "not today"), "{}", reply.text);
+    }
+    assert_eq!(world.services.storage.version(), before);
+}

@@ -174,6 +174,18 @@ async fn the_failure_policy_decides_where_there_is_no_reply() {
 }
 
 #[tokio::test]
+async fn a_deny_ends_the_chain_whoever_comes_after_it() {
+    let server = Server::start();
+    server.script.says(403, "");
+    let denies = server.webhook(Settings { failure_policy: FailurePolicy::Deny, ..settings() });
+    let allow = || ("allow".to_owned(), Authorizer::AlwaysAllow);
+    let denies = ("webhook".to_owned(), Authorizer::Webhook(Box::new(denies)));
+    let verdict = Chain::new(vec![denies, allow()]).authorize(&a_request()).await;
+    assert_eq!((verdict.decision, verdict.by.as_deref()), (Decision::Deny, Some("webhook")));
+    assert_eq!(verdict.steps.len(), 2, "nobody was asked after it");
+}
+
+#[tokio::test]
 async fn an_error_counts_only_where_nobody_else_decides() {
     let server = Server::start();
     server.script.says(403, "");
