@@ -347,3 +347,15 @@ async fn the_stage_is_made_of_files_and_of_none_that_is_broken() {
         assert!(make(broken).is_err());
     }
 }
+
+#[test]
+fn nobody_but_a_proxy_says_from_where_a_request_comes() {
+    let all = Authenticators::default();
+    let peer = Peer { address: "127.0.0.1:9".parse().unwrap(), certificate: None, presented: None };
+    for (method, expected) in [(PROXY, "10.1.2.3"), (TOKEN_REVIEW, "127.0.0.1"), (CERTIFICATE, "127.0.0.1")] {
+        let extra = [(SOURCE_ADDRESS_KEY.to_owned(), vec!["10.1.2.3".to_owned()])].into();
+        let mut found = Authenticated { subject: Subject { extra, ..Subject::default() }, method };
+        all.add_source_address(&mut found, &peer);
+        assert_eq!(found.subject.extra[SOURCE_ADDRESS_KEY], [expected], "{method}");
+    }
+}
