@@ -73,7 +73,7 @@ pub(super) fn prepare(
         runtime: handle,
         stop,
     };
-    Ok((Prepared::new(configuration.frontend, parts)?, connected))
+    Ok((handle.block_on(Prepared::new(configuration.frontend, parts))?, connected))
 }
 
 impl From<StartError> for Failure {

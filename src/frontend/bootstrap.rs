@@ -55,19 +55,20 @@ pub enum BootstrapError {
 ///
 /// # Errors
 /// Where the storage is not empty.
-pub(super) fn cluster(storage: &Storage, ca_pem: &str, now: Timestamp) -> Result<(), BootstrapError> {
+pub(super) async fn cluster(storage: &Storage, ca_pem: &str, now: Timestamp) -> Result<(), BootstrapError> {
     for name in NAMESPACES {
         keep(
             storage,
             json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}}),
             ca_pem,
             now,
-        )?;
+        )
+        .await?;
     }
     for object in bootstrap::cluster_roles().into_iter().chain(bootstrap::cluster_role_bindings()) {
-        keep(storage, object, ca_pem, now)?;
+        keep(storage, object, ca_pem, now).await?;
     }
-    keep(storage, api_service(), ca_pem, now)
+    keep(storage, api_service(), ca_pem, now).await
 }
 
 /// The service by which pods find the API (`kubernetes/pkg/controlplane/controller/kubernetesservice`). Here nothing listens
@@ -91,7 +92,7 @@ fn api_service() -> Value {
 ///
 /// # Errors
 /// Where it is of no kind that is kept, or is there already.
-pub(super) fn keep(
+pub(super) async fn keep(
     storage: &Storage,
     mut object: Value,
     ca_pem: &str,
@@ -115,9 +116,9 @@ pub(super) fn keep(
         name: name.clone(),
         why: error.message,
     })?;
-    let kept = storage.create_within(kind, &namespace, &name, object);
+    let kept = storage.create_within(kind, &namespace, &name, object).await;
     let kept = kept.map_err(|error| BootstrapError::Storage { kind: kind.kind, name, error })?;
-    companions(storage, kind, &kept, ca_pem, now)
+    companions(storage, kind, &kept, ca_pem, now).await
 }
 
 /// What comes with a new namespace: the ServiceAccount of pods that name none, and the authority that pods trust. In a
@@ -125,7 +126,7 @@ pub(super) fn keep(
 ///
 /// # Errors
 /// Where the storage is full.
-pub(super) fn companions(
+pub(super) async fn companions(
     storage: &Storage,
     kind: &'static ResourceType,
     object: &Object,
@@ -149,7 +150,7 @@ pub(super) fn companions(
             fields.insert("metadata".to_owned(), json!({"name": name, "namespace": namespace}));
         }
         complete(&mut companion, kind, now);
-        match storage.create_within(kind, namespace, name, companion) {
+        match storage.create_within(kind, namespace, name, companion).await {
             Ok(_) | Err(StorageError::AlreadyExists) => {}
             Err(error) => {
                 return Err(BootstrapError::Storage { kind: kind.kind, name: name.to_owned(), error });
@@ -177,10 +178,10 @@ fn complete(object: &mut Value, kind: &ResourceType, now: Timestamp) {
 mod tests {
     use super::*;
 
-    #[test]
-    fn the_api_has_a_service_whose_address_nobody_else_can_have() {
+    #[tokio::test]
+    async fn the_api_has_a_service_whose_address_nobody_else_can_have() {
         let (storage, now) = (Storage::new(), "2026-03-01T12:00:00Z".parse().unwrap());
-        cluster(&storage, "", now).unwrap();
+        cluster(&storage, "", now).await.unwrap();
         let services = resources::find("", "services").unwrap();
         let service = storage.get(services, "default", "kubernetes").unwrap();
         assert_eq!(service.pointer("/spec/clusterIP").unwrap(), "10.96.0.1");
@@ -188,6 +189,6 @@ mod tests {
             "apiVersion": "v1", "kind": "Service", "metadata": {"name": "thief", "namespace": "default"},
             "spec": {"clusterIP": "10.96.0.1", "ports": [{"port": 80}]},
         });
-        assert!(matches!(keep(&storage, thief, "", now), Err(BootstrapError::Address { .. })));
+        assert!(matches!(keep(&storage, thief, "", now).await, Err(BootstrapError::Address { .. })));
     }
 }

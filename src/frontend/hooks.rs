@@ -63,10 +63,18 @@ impl Hooks for Stages {
         Box::pin(async move { self.issue(&account, request, now) })
     }
 
-    fn created(&self, kind: &'static ResourceType, object: &Object, now: Timestamp) {
-        if let Err(error) = bootstrap::companions(&self.storage, kind, object, &self.ca_pem, now) {
-            tracing::warn!(%error, "what comes with a namespace could not be made");
-        }
+    fn created<'a>(
+        &'a self,
+        kind: &'static ResourceType,
+        object: &'a Object,
+        now: Timestamp,
+    ) -> LocalBoxFuture<'a, ()> {
+        Box::pin(async move {
+            let made = bootstrap::companions(&self.storage, kind, object, &self.ca_pem, now).await;
+            if let Err(error) = made {
+                tracing::warn!(%error, "what comes with a namespace could not be made");
+            }
+        })
     }
 }
 

@@ -119,16 +119,17 @@ impl Prepared {
     ///
     /// # Errors
     /// Where anything is not as it has to be: a front end with a hole is none.
-    pub fn new(settings: Settings, parts: Parts<'_>) -> Result<Self, StartError> {
+    pub async fn new(settings: Settings, parts: Parts<'_>) -> Result<Self, StartError> {
         let Parts { directory, clock, metrics, runtime, stop } = parts;
         let now = clock();
         let ca_file = settings.ca_file.as_ref().unwrap_or(&settings.cert_file);
         let ca_pem = String::from_utf8_lossy(&read(ca_file)?).into_owned();
         let storage = Arc::new(Storage::starting_at(first_version(now)));
         bootstrap::cluster(&storage, &ca_pem, now)
+            .await
             .map_err(|error| StartError::Object { file: "what every cluster has".to_owned(), error })?;
         for path in &settings.objects {
-            load(path, &storage, &ca_pem, now)?;
+            load(path, &storage, &ca_pem, now).await?;
         }
         let views = Arc::new(Views(Arc::clone(&storage)));
         let authentication = authn::Parts { directory, objects: views.clone(), metrics, runtime };
@@ -236,7 +237,7 @@ fn read(path: &Path) -> Result<Vec<u8>, StartError> {
 }
 
 /// Keeps the objects of a file.
-fn load(path: &Path, storage: &Storage, ca_pem: &str, now: Timestamp) -> Result<(), StartError> {
+async fn load(path: &Path, storage: &Storage, ca_pem: &str, now: Timestamp) -> Result<(), StartError> {
     let sources = [Source::new(path.display().to_string(), read(path)?)];
     let mut diagnostics = Diagnostics::new(&sources);
     let documents = document::parse(&sources, &mut diagnostics);
@@ -245,6 +246,7 @@ fn load(path: &Path, storage: &Storage, ca_pem: &str, now: Timestamp) -> Result<
     }
     for document in documents {
         bootstrap::keep(storage, document.root.to_json(), ca_pem, now)
+            .await
             .map_err(|error| StartError::Object { file: path.display().to_string(), error })?;
     }
     Ok(())

@@ -145,7 +145,7 @@ impl Cluster {
             runtime: runtime.handle(),
             stop: stopped,
         };
-        let running = Prepared::new(configuration.frontend, parts)?.serve()?;
+        let running = runtime.block_on(Prepared::new(configuration.frontend, parts))?.serve()?;
         write_configuration(folder, &running.address())?;
         Ok(Self { running, stop })
     }

@@ -1,5 +1,6 @@
 //! The chain over objects as they are created, changed and deleted.
 
+use futures_util::FutureExt as _;
 use serde_json::json;
 
 use super::*;
@@ -41,7 +42,8 @@ fn fixture() -> Fixture {
 
 impl Fixture {
     fn store(&self, resource: &str, namespace: &str, name: &str, object: Value) -> Object {
-        self.storage.create(find("", resource).unwrap(), namespace, name, object).unwrap()
+        let kept = self.storage.create(find("", resource).unwrap(), namespace, name, object);
+        kept.now_or_never().unwrap().unwrap()
     }
 
     /// Takes the object through the whole chain, and gives it back as it would be stored.

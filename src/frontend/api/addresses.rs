@@ -6,10 +6,10 @@
 
 use std::collections::BTreeSet;
 use std::net::Ipv4Addr;
-use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
+use tokio::sync::{Mutex, MutexGuard};
 
 use super::kinds::service::{
     CLUSTER_NET, MAX_NODE_PORT, MIN_NODE_PORT, has_node_ports, is_external_name, is_headless, node_port,
@@ -39,7 +39,7 @@ impl Addresses {
     ///
     /// # Errors
     /// 422 where it asks for what another one has; 500 where nothing is left.
-    pub(super) fn give(
+    pub(super) async fn give(
         &self,
         storage: &Storage,
         kind: &ResourceType,
@@ -49,7 +49,7 @@ impl Addresses {
         if kind.kind != "Service" {
             return Ok(Given { object, _turn: None });
         }
-        let turn = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let turn = self.0.lock().await;
         assign(storage, kind, &mut object)?;
         Ok(Given { object, _turn: Some(turn) })
     }
@@ -159,8 +159,8 @@ mod tests {
         })
     }
 
-    #[test]
-    fn who_finds_its_place_taken_gets_the_next_one() {
+    #[tokio::test]
+    async fn who_finds_its_place_taken_gets_the_next_one() {
         let services = resources::find("", "services").unwrap();
         let (storage, mut first) = (Storage::new(), service("web", ""));
         assign(&storage, services, &mut first).unwrap();
@@ -168,7 +168,7 @@ mod tests {
         assert_ne!(ports[0]["nodePort"], ports[1]["nodePort"]);
         // Another one has all of that already.
         first["metadata"]["name"] = "other".into();
-        storage.create(services, "a", "other", first).unwrap();
+        storage.create(services, "a", "other", first).await.unwrap();
         let mut second = service("web", "");
         assign(&storage, services, &mut second).unwrap();
         assert_ne!(second["spec"]["clusterIP"], address);

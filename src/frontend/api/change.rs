@@ -68,7 +68,7 @@ async fn change(
             return admitted.map(|object| shown(call, &target, form, &object));
         };
         let storing = Storing::begin(call);
-        let given = call.frontend.addresses.give(&call.frontend.storage, target.kind, new.clone());
+        let given = call.frontend.addresses.give(&call.frontend.storage, target.kind, new.clone()).await;
         let given = match given {
             Ok(given) => given,
             Err(error) => {
@@ -78,7 +78,7 @@ async fn change(
             }
         };
         let new = given.object.clone();
-        let kept = if write.dry_run { Ok(Object::new(new)) } else { keep(call, &target, new, &old) };
+        let kept = if write.dry_run { Ok(Object::new(new)) } else { keep(call, &target, new, &old).await };
         if matches!(kept, Err(StorageError::Conflict(_))) && tries < MAX_TRIES && !change.is_of_a_version() {
             continue;
         }
@@ -165,12 +165,12 @@ pub(super) fn is_meant(target: &Target<'_>, object: &Value, old: &Value) -> Resu
     Ok(())
 }
 
-fn keep(call: &Call<'_>, target: &Target<'_>, new: Value, old: &Value) -> Result<Object, StorageError> {
+async fn keep(call: &Call<'_>, target: &Target<'_>, new: Value, old: &Value) -> Result<Object, StorageError> {
     let storage = &call.frontend.storage;
     let version = meta::text(old, "resourceVersion").to_owned();
     let expected = Preconditions { resource_version: Some(version), uid: None };
-    let kept = storage.update(target.kind, target.namespace, target.name, &expected, new)?;
-    delete::finish(call.frontend, target.kind, &kept);
+    let kept = storage.update(target.kind, target.namespace, target.name, &expected, new).await?;
+    delete::finish(call.frontend, target.kind, &kept).await;
     Ok(kept)
 }
 

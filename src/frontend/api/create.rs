@@ -31,12 +31,12 @@ pub(super) async fn create(call: &Call<'_>, target: Target<'_>) -> Result<Answer
     let is_generated = meta::text(&object, "name").is_empty();
     let object = admit(call, &target, object, write.dry_run).await?;
     let storing = Storing::begin(call);
-    let stored = keep(call, &target, object, is_generated, write.dry_run);
+    let stored = keep(call, &target, object, is_generated, write.dry_run).await;
     storing.end(if write.dry_run { "dry run: would have kept" } else { "kept" }, &stored);
     let stored = stored?;
     if !write.dry_run {
         note(call, target.kind, &stored, "created");
-        call.frontend.hooks.created(target.kind, &stored, call.now);
+        call.frontend.hooks.created(target.kind, &stored, call.now).await;
     }
     Ok(represent::answer(201, target.kind, form, call.now, &stored))
 }
@@ -122,7 +122,7 @@ fn name_it(object: &mut Value) {
     }
 }
 
-fn keep(
+async fn keep(
     call: &Call<'_>,
     target: &Target<'_>,
     object: Value,
@@ -130,7 +130,7 @@ fn keep(
     dry_run: bool,
 ) -> Result<Object, ApiError> {
     let storage = &call.frontend.storage;
-    let mut given = call.frontend.addresses.give(storage, target.kind, object)?;
+    let mut given = call.frontend.addresses.give(storage, target.kind, object).await?;
     let object = &mut given.object;
     for _ in 0..MAX_GENERATED {
         let name = meta::text(object, "name").to_owned();
@@ -141,7 +141,7 @@ fn keep(
                 Some(_) => Err(ApiError::already_exists(target.kind, &name)),
             };
         }
-        match storage.create_within(target.kind, target.namespace, &name, object.clone()) {
+        match storage.create_within(target.kind, target.namespace, &name, object.clone()).await {
             // Chance gave a name that there is: another chance.
             Err(StorageError::AlreadyExists) if is_generated => {
                 meta::remove(object, "name");

@@ -75,7 +75,7 @@ async fn delete_one(
         }
         let storing = Storing::begin(call);
         let deleted =
-            if options.dry_run { Ok(Object::clone(&old)) } else { remove(call, target, options, &old) };
+            if options.dry_run { Ok(Object::clone(&old)) } else { remove(call, target, options, &old).await };
         let is_of_a_version = options.preconditions.resource_version.is_some();
         if matches!(deleted, Err(StorageError::Conflict(_))) && tries < MAX_TRIES && !is_of_a_version {
             continue;
@@ -115,7 +115,7 @@ async fn admit(
 }
 
 /// Removes an object that is as it was read, or marks it as going where something holds it.
-fn remove(
+async fn remove(
     call: &Call<'_>,
     target: &Target<'_>,
     options: &Delete,
@@ -126,13 +126,13 @@ fn remove(
     let Target { kind, namespace, name, .. } = *target;
     let storage = &call.frontend.storage;
     if !is_namespace(kind) && meta::texts(old, "finalizers").is_empty() {
-        let gone = storage.delete(kind, namespace, name, &expected)?;
-        left(call.frontend, kind, &gone);
+        let gone = storage.delete(kind, namespace, name, &expected).await?;
+        left(call.frontend, kind, &gone).await;
         return Ok(gone);
     }
-    let marked = storage.update(kind, namespace, name, &expected, going(call, kind, old))?;
+    let marked = storage.update(kind, namespace, name, &expected, going(call, kind, old)).await?;
     if is_namespace(kind) {
-        empty(call, name);
+        empty(call, name).await;
     }
     Ok(marked)
 }
@@ -151,32 +151,35 @@ fn going(call: &Call<'_>, kind: &ResourceType, old: &Value) -> Value {
 }
 
 /// Removes what is in a namespace that goes, and then the namespace, unless something in it is held by finalizers.
-fn empty(call: &Call<'_>, namespace: &str) {
+async fn empty(call: &Call<'_>, namespace: &str) {
     let storage = &call.frontend.storage;
     for kind in RESOURCES.iter().filter(|kind| kind.namespaced && kind.is_stored()) {
         let free = |object: &Value| meta::texts(object, "finalizers").is_empty();
-        for gone in storage.delete_collection(kind, Some(namespace), free) {
+        for gone in storage.delete_collection(kind, Some(namespace), free).await {
             end_log(call.frontend, kind, &gone);
         }
         for held in storage.list(kind, Some(namespace)).items {
-            take_along(call, kind, namespace, meta::text(&held, "name"));
+            take_along(call, kind, namespace, meta::text(&held, "name")).await;
         }
     }
-    storage.finish_namespace(namespace);
+    storage.finish_namespace(namespace).await;
 }
 
 /// Marks an object of a namespace that goes, or removes it where nothing holds it any more. Were it left unmarked because
 /// somebody changed it just then, it would stay when it is let go, and the namespace with it.
-fn take_along(call: &Call<'_>, kind: &'static ResourceType, namespace: &str, name: &str) {
+async fn take_along(call: &Call<'_>, kind: &'static ResourceType, namespace: &str, name: &str) {
     let storage = &call.frontend.storage;
     for _ in 0..MAX_TRIES_OF_NAMESPACE {
         let Some(held) = storage.get(kind, namespace, name) else { return };
         let version = meta::text(&held, "resourceVersion").to_owned();
         let expected = Preconditions { uid: None, resource_version: Some(version) };
         let taken = if meta::texts(&held, "finalizers").is_empty() {
-            storage.delete(kind, namespace, name, &expected).map(|gone| end_log(call.frontend, kind, &gone))
+            storage
+                .delete(kind, namespace, name, &expected)
+                .await
+                .map(|gone| end_log(call.frontend, kind, &gone))
         } else {
-            storage.update(kind, namespace, name, &expected, going(call, kind, &held)).map(drop)
+            storage.update(kind, namespace, name, &expected, going(call, kind, &held)).await.map(drop)
         };
         if !matches!(taken, Err(StorageError::Conflict(_))) {
             return;
@@ -185,30 +188,30 @@ fn take_along(call: &Call<'_>, kind: &'static ResourceType, namespace: &str, nam
 }
 
 /// Removes a changed object that is to go and is held by nothing any more.
-pub(super) fn finish(services: &Services, kind: &'static ResourceType, object: &Value) {
+pub(super) async fn finish(services: &Services, kind: &'static ResourceType, object: &Value) {
     if !meta::is_going(object) || !meta::texts(object, "finalizers").is_empty() {
         return;
     }
     let (namespace, name) = (meta::text(object, "namespace"), meta::text(object, "name"));
     if is_namespace(kind) {
-        services.storage.finish_namespace(name);
+        services.storage.finish_namespace(name).await;
         return;
     }
     let version = meta::text(object, "resourceVersion").to_owned();
     let expected = Preconditions { uid: None, resource_version: Some(version) };
-    if let Ok(gone) = services.storage.delete(kind, namespace, name, &expected) {
-        left(services, kind, &gone);
+    if let Ok(gone) = services.storage.delete(kind, namespace, name, &expected).await {
+        left(services, kind, &gone).await;
     }
 }
 
 /// What follows from an object's being gone: its log ends, and its namespace may have waited for it.
-fn left(services: &Services, kind: &ResourceType, gone: &Value) {
+async fn left(services: &Services, kind: &ResourceType, gone: &Value) {
     end_log(services, kind, gone);
     let namespace = meta::text(gone, "namespace");
     let kind = resources::find("", "namespaces");
     let stored = kind.and_then(|kind| services.storage.get(kind, "", namespace));
     if stored.is_some_and(|namespace| meta::is_going(&namespace)) {
-        services.storage.finish_namespace(namespace);
+        services.storage.finish_namespace(namespace).await;
     }
 }
 

@@ -171,7 +171,12 @@ pub trait Hooks: Send + Sync {
     ) -> LocalBoxFuture<'a, Result<Value, ApiError>>;
 
     /// Told of each object that was kept as a new one.
-    fn created(&self, kind: &'static ResourceType, object: &Object, now: Timestamp);
+    fn created<'a>(
+        &'a self,
+        kind: &'static ResourceType,
+        object: &'a Object,
+        now: Timestamp,
+    ) -> LocalBoxFuture<'a, ()>;
 
     /// Issues a token for a service account that there is: the TokenRequest with its status.
     fn token<'a>(

@@ -182,7 +182,7 @@ impl Storage {
     ///
     /// # Errors
     /// [`StorageError::AlreadyExists`], [`StorageError::TooLarge`] and [`StorageError::Full`].
-    pub fn create(
+    pub async fn create(
         &self,
         kind: &'static ResourceType,
         namespace: &str,
@@ -196,7 +196,7 @@ impl Storage {
     ///
     /// # Errors
     /// Those of [`Self::create`], and [`StorageError::NoNamespace`].
-    pub fn create_within(
+    pub async fn create_within(
         &self,
         kind: &'static ResourceType,
         namespace: &str,
@@ -214,7 +214,7 @@ impl Storage {
     ///
     /// # Errors
     /// [`StorageError::NotFound`], [`StorageError::Conflict`], [`StorageError::TooLarge`] and [`StorageError::Full`].
-    pub fn update(
+    pub async fn update(
         &self,
         kind: &'static ResourceType,
         namespace: &str,
@@ -229,7 +229,7 @@ impl Storage {
     ///
     /// # Errors
     /// [`StorageError::NotFound`] and [`StorageError::Conflict`].
-    pub fn delete(
+    pub async fn delete(
         &self,
         kind: &'static ResourceType,
         namespace: &str,
@@ -240,7 +240,7 @@ impl Storage {
     }
 
     /// Removes all objects of a namespace (of all, where none is named) that `matches` says yes to, in one step.
-    pub fn delete_collection(
+    pub async fn delete_collection(
         &self,
         kind: &'static ResourceType,
         namespace: Option<&str>,
@@ -258,7 +258,7 @@ impl Storage {
     }
 
     /// Removes a namespace in which nothing is, and which is being terminated; whether it is gone now.
-    pub fn finish_namespace(&self, name: &str) -> bool {
+    pub async fn finish_namespace(&self, name: &str) -> bool {
         self.lock().finish_namespace(name)
     }
 

@@ -125,16 +125,18 @@ impl Admit for Racing {
         asked: &'a mut Attributes,
         _: &'a mut Record,
     ) -> LocalBoxFuture<'a, Result<(), ApiError>> {
-        let left = self.times.load(std::sync::atomic::Ordering::Relaxed);
-        if left > 0 {
-            self.times.store(left - 1, std::sync::atomic::Ordering::Relaxed);
-            let mut other = Value::clone(asked.old.as_ref().unwrap());
-            other["metadata"]["annotations"] =
-                json!({"race": meta::text(asked.old.as_ref().unwrap(), "resourceVersion")});
-            let any = crate::frontend::storage::Preconditions::default();
-            self.storage.update(asked.kind, &asked.namespace, &asked.name, &any, other).unwrap();
-        }
-        Box::pin(async { Ok(()) })
+        Box::pin(async move {
+            let left = self.times.load(std::sync::atomic::Ordering::Relaxed);
+            if left > 0 {
+                self.times.store(left - 1, std::sync::atomic::Ordering::Relaxed);
+                let mut other = Value::clone(asked.old.as_ref().unwrap());
+                other["metadata"]["annotations"] =
+                    json!({"race": meta::text(asked.old.as_ref().unwrap(), "resourceVersion")});
+                let any = crate::frontend::storage::Preconditions::default();
+                self.storage.update(asked.kind, &asked.namespace, &asked.name, &any, other).await.unwrap();
+            }
+            Ok(())
+        })
     }
 
     fn validate<'a>(

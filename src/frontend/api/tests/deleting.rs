@@ -102,7 +102,8 @@ async fn whatever_changes_while_its_namespace_is_deleted_goes_along() {
                 held["data"]["count"] = count.to_string().into();
                 let version = Some(meta::text(&held, "resourceVersion").to_owned());
                 let expected = Preconditions { uid: None, resource_version: version };
-                let _ = changing.update(maps, &in_namespace, "held", &expected, held);
+                let changed = changing.update(maps, &in_namespace, "held", &expected, held);
+                let _ = futures_util::FutureExt::now_or_never(changed).expect("done at once, in memory");
             }
         });
         begun.wait();

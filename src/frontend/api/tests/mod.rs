@@ -98,7 +98,14 @@ impl Hooks for Others {
         Box::pin(async { Ok(review) })
     }
 
-    fn created(&self, _: &'static ResourceType, _: &Object, _: Timestamp) {}
+    fn created<'a>(
+        &'a self,
+        _: &'static ResourceType,
+        _: &'a Object,
+        _: Timestamp,
+    ) -> LocalBoxFuture<'a, ()> {
+        Box::pin(async {})
+    }
 
     fn token<'a>(
         &'a self,

@@ -136,7 +136,7 @@ async fn a_pod_that_was_there_from_the_start_has_a_log_that_can_be_followed() {
     stored["metadata"]["namespace"] = "default".into();
     stored["metadata"]["uid"] = "u".into();
     stored["metadata"]["creationTimestamp"] = "2026-01-01T00:00:00Z".into();
-    world.services.storage.create(kind, "default", "old", stored).unwrap();
+    world.services.storage.create(kind, "default", "old", stored).await.unwrap();
     let follow = format!("{PODS}/old/log?follow=true&timestamps=true");
     let answer = world.answer("alice", "GET", &follow, &[], Vec::new()).await.unwrap();
     let Body::Stream(mut stream) = answer.body else { panic!("it is no stream") };
