@@ -4,7 +4,9 @@
 //! Source: `k8s.io/apiserver/pkg/server/filters/maxinflight.go`. As there, superusers are never turned away. Smaller here:
 //! requests that only read are not counted.
 
-use tokio::sync::{Semaphore, SemaphorePermit};
+use std::sync::Arc;
+
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::authorizers::is_superuser;
 use super::status::ApiError;
@@ -18,16 +20,16 @@ const COME_AGAIN_SECONDS: u32 = 1;
 
 /// Those that are being carried out.
 #[derive(Debug)]
-pub(super) struct InFlight(Semaphore);
+pub(super) struct InFlight(Arc<Semaphore>);
 
 /// Leave to carry out a request, until it is dropped.
 #[must_use]
 #[derive(Debug)]
-pub(super) struct Leave<'a>(#[expect(dead_code, reason = "holding it is all")] Option<SemaphorePermit<'a>>);
+pub(super) struct Leave(#[expect(dead_code, reason = "holding it is all")] Option<OwnedSemaphorePermit>);
 
 impl Default for InFlight {
     fn default() -> Self {
-        Self(Semaphore::new(MAX_MUTATING))
+        Self(Arc::new(Semaphore::new(MAX_MUTATING)))
     }
 }
 
@@ -36,11 +38,11 @@ impl InFlight {
     ///
     /// # Errors
     /// 429 where there are too many.
-    pub(super) fn leave(&self, method: &str, subject: &Subject) -> Result<Leave<'_>, ApiError> {
+    pub(super) fn leave(&self, method: &str, subject: &Subject) -> Result<Leave, ApiError> {
         if matches!(method, "GET" | "HEAD" | "OPTIONS") || is_superuser(&subject.groups) {
             return Ok(Leave(None));
         }
-        let leave = self.0.try_acquire().map(|permit| Leave(Some(permit)));
+        let leave = Arc::clone(&self.0).try_acquire_owned().map(|permit| Leave(Some(permit)));
         leave.map_err(|_| {
             ApiError::too_many_requests("Too many requests, please try again later.", COME_AGAIN_SECONDS)
         })
@@ -55,7 +57,7 @@ mod tests {
     fn who_brings_a_body_too_many_comes_again_and_superusers_are_let_through() {
         let in_flight = InFlight::default();
         let ada = Subject { user: "ada".to_owned(), ..Subject::default() };
-        let mut held: Vec<Leave<'_>> =
+        let mut held: Vec<Leave> =
             (0..MAX_MUTATING).map(|_| in_flight.leave("POST", &ada).unwrap()).collect();
         let refused = in_flight.leave("PATCH", &ada).unwrap_err();
         assert_eq!((refused.code, refused.retry_after), (429, Some(1)));

@@ -19,6 +19,7 @@ use super::api::{self, Answer, Body, Call};
 use super::authn::{Authentication, Head, user_info};
 use super::authorizers::refusal;
 use super::cross_site;
+use super::in_flight::Leave;
 use super::journey::{self, Journey, Outcome, Stage, StageName, Step, micros_since};
 use super::request_info::{self, RequestInfo};
 use super::status::ApiError;
@@ -32,7 +33,8 @@ pub const MAX_BODY_BYTES: usize = 3 * 1024 * 1024;
 /// The longest `User-Agent` that a journey keeps, in characters.
 const MAX_USER_AGENT_CHARS: usize = 256;
 
-/// Serves one request.
+/// Serves one request. What changes something is carried out to its end once it was received, whether or not the client
+/// still waits: a change that was made is followed by what belongs to it, and by its journey.
 pub(super) async fn serve(
     frontend: Arc<Frontend>,
     request: HttpRequest,
@@ -40,8 +42,28 @@ pub(super) async fn serve(
 ) -> HttpResponse {
     let began = Instant::now();
     let walk = Walk::new(&request, (frontend.clock)());
-    let answered = walk.through(&frontend, &request, payload).await;
-    walk.end(&frontend, began, answered)
+    let passed = walk.through(&frontend, &request, payload).await;
+    if !takes_body(request.method()) {
+        return walk.carry_out(&frontend, &request, passed, began).await;
+    }
+    let carried =
+        tokio::task::spawn_local(async move { walk.carry_out(&frontend, &request, passed, began).await });
+    match carried.await {
+        Ok(response) => response,
+        Err(ended) => match ended.try_into_panic() {
+            Ok(panic) => std::panic::resume_unwind(panic),
+            // Serving has ended, and nobody receives it.
+            Err(_) => HttpResponse::ServiceUnavailable().finish(),
+        },
+    }
+}
+
+/// What comes of a request by the first two stages.
+enum Passed {
+    /// It is answered by the front end itself.
+    Answered(Answer),
+    /// It goes to the API.
+    Received { info: RequestInfo, subject: Subject, body: Bytes, _leave: Leave },
 }
 
 /// A request on its way.
@@ -93,13 +115,13 @@ impl Walk {
         Self { journey: RefCell::new(journey), warnings: RefCell::default(), now }
     }
 
-    /// One stage after the other; the first refusal is the answer.
+    /// The first two stages, and the body; the first refusal is the answer.
     async fn through(
         &self,
         frontend: &Arc<Frontend>,
         request: &HttpRequest,
         payload: web::Payload,
-    ) -> Result<Answer, ApiError> {
+    ) -> Result<Passed, ApiError> {
         cross_site::check(request)?;
         let peer = server::peer(request).ok_or_else(|| ApiError::internal("a request of no connection"))?;
         let requester = self.authenticate(frontend, request, &peer).await?;
@@ -109,25 +131,45 @@ impl Walk {
         let subject = self.impersonate(frontend, request, requester).await?;
         self.authorize(frontend, &subject, &info.action).await?;
         if let Some(answer) = answer::of_ourselves(frontend, request, &info)? {
-            return Ok(answer);
+            return Ok(Passed::Answered(answer));
         }
-        let _leave = frontend.in_flight.leave(request.method().as_str(), &subject)?;
+        let leave = frontend.in_flight.leave(request.method().as_str(), &subject)?;
         let body = if takes_body(request.method()) { receive(request, payload).await? } else { Bytes::new() };
-        let call = Call {
-            frontend: &frontend.services,
-            info: &info,
-            subject: &subject,
-            method: request.method().as_str(),
-            headers: request.headers(),
-            body,
-            now: self.now,
-            trace: self,
+        Ok(Passed::Received { info, subject, body, _leave: leave })
+    }
+
+    /// What is left to do for a request when all of it is there.
+    async fn carry_out(
+        self,
+        frontend: &Frontend,
+        request: &HttpRequest,
+        passed: Result<Passed, ApiError>,
+        began: Instant,
+    ) -> HttpResponse {
+        let answered = match passed {
+            Err(error) => Err(error),
+            Ok(Passed::Answered(answer)) => Ok(answer),
+            Ok(Passed::Received { info, subject, body, _leave }) => {
+                let call = Call {
+                    frontend: &frontend.services,
+                    info: &info,
+                    subject: &subject,
+                    method: request.method().as_str(),
+                    headers: request.headers(),
+                    body,
+                    now: self.now,
+                    trace: &self,
+                };
+                api::dispatch(call).await
+            }
         };
-        let mut answer = api::dispatch(call).await?;
-        if let Body::Stream(stream) = answer.body {
-            answer.body = Body::Stream(frontend.until_stopped(stream));
-        }
-        Ok(answer)
+        let answered = answered.map(|mut answer| {
+            if let Body::Stream(stream) = answer.body {
+                answer.body = Body::Stream(frontend.until_stopped(stream));
+            }
+            answer
+        });
+        self.end(frontend, began, answered)
     }
 
     /// The first stage.

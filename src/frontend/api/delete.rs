@@ -6,6 +6,7 @@
 //! that deletes it, unadmitted as for the namespace controller. The answer is the object, where an API server has a
 //! Status for some kinds.
 
+use jiff::Timestamp;
 use serde_json::Value;
 
 use super::answer::Answer;
@@ -130,18 +131,18 @@ async fn remove(
         left(call.frontend, kind, &gone).await;
         return Ok(gone);
     }
-    let marked = storage.update(kind, namespace, name, &expected, going(call, kind, old)).await?;
+    let marked = storage.update(kind, namespace, name, &expected, going(call.now, kind, old)).await?;
     if is_namespace(kind) {
-        empty(call, name).await;
+        empty(call.frontend, call.now, name).await;
     }
     Ok(marked)
 }
 
 /// The object with the mark that it is to go.
-fn going(call: &Call<'_>, kind: &ResourceType, old: &Value) -> Value {
+fn going(now: Timestamp, kind: &ResourceType, old: &Value) -> Value {
     let mut object = old.clone();
     if !meta::is_going(old) {
-        meta::set(&mut object, "deletionTimestamp", kinds::seconds(call.now));
+        meta::set(&mut object, "deletionTimestamp", kinds::seconds(now));
         meta::set(&mut object, "deletionGracePeriodSeconds", 0);
     }
     if is_namespace(kind) {
@@ -151,40 +152,53 @@ fn going(call: &Call<'_>, kind: &ResourceType, old: &Value) -> Value {
 }
 
 /// Removes what is in a namespace that goes, and then the namespace, unless something in it is held by finalizers.
-async fn empty(call: &Call<'_>, namespace: &str) {
-    let storage = &call.frontend.storage;
+pub(super) async fn empty(services: &Services, now: Timestamp, namespace: &str) {
+    if let Err(error) = try_to_empty(services, now, namespace).await {
+        // Deleting the namespace once more goes on, and so does the next start.
+        tracing::warn!(%error, namespace, "a namespace is left half deleted");
+    }
+}
+
+async fn try_to_empty(services: &Services, now: Timestamp, namespace: &str) -> Result<(), StorageError> {
+    let storage = &services.storage;
     for kind in RESOURCES.iter().filter(|kind| kind.namespaced && kind.is_stored()) {
         let free = |object: &Value| meta::texts(object, "finalizers").is_empty();
-        for gone in storage.delete_collection(kind, Some(namespace), free).await {
-            end_log(call.frontend, kind, &gone);
+        for gone in storage.delete_collection(kind, Some(namespace), free).await? {
+            end_log(services, kind, &gone);
         }
         for held in storage.list(kind, Some(namespace)).items {
-            take_along(call, kind, namespace, meta::text(&held, "name")).await;
+            take_along(services, now, kind, (namespace, meta::text(&held, "name"))).await?;
         }
     }
-    storage.finish_namespace(namespace).await;
+    storage.finish_namespace(namespace).await.map(drop)
 }
 
 /// Marks an object of a namespace that goes, or removes it where nothing holds it any more. Were it left unmarked because
 /// somebody changed it just then, it would stay when it is let go, and the namespace with it.
-async fn take_along(call: &Call<'_>, kind: &'static ResourceType, namespace: &str, name: &str) {
-    let storage = &call.frontend.storage;
+async fn take_along(
+    services: &Services,
+    now: Timestamp,
+    kind: &'static ResourceType,
+    (namespace, name): (&str, &str),
+) -> Result<(), StorageError> {
+    let storage = &services.storage;
     for _ in 0..MAX_TRIES_OF_NAMESPACE {
-        let Some(held) = storage.get(kind, namespace, name) else { return };
+        let Some(held) = storage.get(kind, namespace, name) else { return Ok(()) };
         let version = meta::text(&held, "resourceVersion").to_owned();
         let expected = Preconditions { uid: None, resource_version: Some(version) };
         let taken = if meta::texts(&held, "finalizers").is_empty() {
-            storage
-                .delete(kind, namespace, name, &expected)
-                .await
-                .map(|gone| end_log(call.frontend, kind, &gone))
+            let gone = storage.delete(kind, namespace, name, &expected).await;
+            gone.map(|gone| end_log(services, kind, &gone))
         } else {
-            storage.update(kind, namespace, name, &expected, going(call, kind, &held)).await.map(drop)
+            storage.update(kind, namespace, name, &expected, going(now, kind, &held)).await.map(drop)
         };
-        if !matches!(taken, Err(StorageError::Conflict(_))) {
-            return;
+        match taken {
+            Err(StorageError::Conflict(_)) => {}
+            Err(error @ StorageError::Unwritable(_)) => return Err(error),
+            _ => return Ok(()),
         }
     }
+    Ok(())
 }
 
 /// Removes a changed object that is to go and is held by nothing any more.
@@ -194,7 +208,7 @@ pub(super) async fn finish(services: &Services, kind: &'static ResourceType, obj
     }
     let (namespace, name) = (meta::text(object, "namespace"), meta::text(object, "name"));
     if is_namespace(kind) {
-        services.storage.finish_namespace(name).await;
+        finish_namespace(services, name).await;
         return;
     }
     let version = meta::text(object, "resourceVersion").to_owned();
@@ -211,7 +225,13 @@ async fn left(services: &Services, kind: &ResourceType, gone: &Value) {
     let kind = resources::find("", "namespaces");
     let stored = kind.and_then(|kind| services.storage.get(kind, "", namespace));
     if stored.is_some_and(|namespace| meta::is_going(&namespace)) {
-        services.storage.finish_namespace(namespace).await;
+        finish_namespace(services, namespace).await;
+    }
+}
+
+async fn finish_namespace(services: &Services, name: &str) {
+    if let Err(error) = services.storage.finish_namespace(name).await {
+        tracing::warn!(%error, namespace = name, "a namespace that is to go stays until the next start");
     }
 }
 

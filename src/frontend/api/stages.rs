@@ -75,6 +75,8 @@ impl Target<'_> {
             StorageError::TooOld { .. } => ApiError::expired(error.to_string()),
             StorageError::TooNew { .. } => ApiError::timeout(error.to_string()),
             StorageError::TooLarge(most) => ApiError::too_large(most),
+            StorageError::TooDeep(_) => ApiError::bad_request(error.to_string()),
+            StorageError::Unwritable(_) => ApiError::internal(&error),
             StorageError::Full(why) => ApiError::too_many_requests(format!("the storage is full: {why}"), 60),
         }
     }

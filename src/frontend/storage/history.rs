@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 
-use super::state::{Place, Sized};
+use super::contents::Place;
 use super::{Event, StorageError};
 use crate::frontend::resources::ResourceType;
 
@@ -61,11 +61,5 @@ impl History {
         }
         let from = self.entries.partition_point(|entry| entry.event.resource_version <= version);
         Ok(self.entries.iter().skip(from))
-    }
-}
-
-impl Entry {
-    pub(super) fn new(resource: &'static ResourceType, place: Place, event: Event, now: &Sized) -> Self {
-        Self { resource, place, event, bytes: now.bytes }
     }
 }

@@ -1,29 +1,36 @@
 //! Storage: objects by resource, namespace and name; versions; watches. Reached only after every other stage.
 //!
-//! It is in memory, and the only state is [`Storage`] behind one lock: a change, its version, its place in the history
-//! and its delivery to those who watch are one step, so that nothing is lost or told out of order.
+//! All objects are in memory, in one published state behind one lock: a change, its version, its place in the history and
+//! its delivery to those who watch are one step, so that nothing is lost or told out of order. A change is judged by what
+//! will be when all changes before it are done, and published when it is kept for good: at once, or, with a directory
+//! ([`Storage::open`]), when it is on the disk. Who waits meanwhile is carried out together with the others that wait.
 //!
 //! Semantics: `k8s.io/apiserver/pkg/storage/interfaces.go`.
 
+mod contents;
+mod disk;
 mod history;
 mod state;
 mod watch;
+mod writer;
 
 #[cfg(test)]
 mod tests;
 
 use std::fmt;
+use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use serde_json::Value;
 
-use crate::frontend::meta;
-
 use super::resources::ResourceType;
+pub use contents::{MAX_BYTES, MAX_DEPTH, MAX_OBJECT_BYTES, MAX_OBJECTS};
+use contents::{Contents, Draft, place};
+pub use disk::OpenError;
 pub use history::{MAX_HISTORY_BYTES, MAX_HISTORY_EVENTS};
 use state::State;
-pub use state::{MAX_BYTES, MAX_OBJECT_BYTES, MAX_OBJECTS};
 pub use watch::{MAX_PENDING_BYTES, MAX_PENDING_EVENTS, MAX_WATCHES, Watch};
+use writer::Writer;
 
 /// An object as it is stored: immutable, and shared by whoever reads it.
 pub type Object = Arc<Value>;
@@ -62,6 +69,12 @@ pub enum StorageError {
     /// The object has more bytes of JSON than this.
     #[error("an object may have {0} bytes")]
     TooLarge(usize),
+    /// Lists and fields of the object stand in one another deeper than this.
+    #[error("an object may be nested {0} levels deep")]
+    TooDeep(usize),
+    /// The change could not be written to the disk, and was not made.
+    #[error("the storage cannot be written: {0}")]
+    Unwritable(String),
     /// There are as many objects or watches as there may be.
     #[error("the storage is full: {0}")]
     Full(String),
@@ -128,35 +141,57 @@ pub enum EventKind {
     Deleted,
 }
 
-/// Objects by resource, namespace (empty for the cluster's) and name, in memory. Every change takes the next version of
-/// one sequence for all of them.
-#[derive(Default)]
-pub struct Storage(Mutex<State>);
+/// Objects by resource, namespace (empty for the cluster's) and name. Every change takes the next version of one sequence
+/// for all of them.
+pub struct Storage {
+    published: Arc<Mutex<State>>,
+    writer: Writer,
+}
+
+impl Default for Storage {
+    fn default() -> Self {
+        Self::starting_at(0)
+    }
+}
 
 impl Storage {
-    /// An empty storage, whose versions begin at 1.
+    /// An empty storage in memory, whose versions begin at 1.
     #[must_use]
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// An empty storage whose first change has the version after this one. Started at the seconds of the clock, its
-    /// versions are greater than those of the process before, so that who resumes a watch from then is told so.
+    /// An empty storage in memory whose first change has the version after this one. Started at the milliseconds of the
+    /// clock, its versions are greater than those of the process before, so that who resumes a watch from then is told so.
     #[must_use]
     pub fn starting_at(version: u64) -> Self {
-        Self(Mutex::new(State::starting_at(version)))
+        let contents = Contents::starting_at(version);
+        let published = Arc::new(Mutex::new(State::of(contents.clone())));
+        Self { published, writer: Writer::in_memory(contents) }
+    }
+
+    /// The storage that is kept in a directory; an empty one in a directory without any, whose first change has the version
+    /// after `first`. What was there goes on at the version after its last one. It blocks.
+    ///
+    /// # Errors
+    /// Where the directory cannot be used: see [`OpenError`].
+    pub fn open(directory: &Path, first: u64) -> Result<Self, OpenError> {
+        let (disk, contents) = disk::Disk::open(directory, first)?;
+        let published = Arc::new(Mutex::new(State::of(contents.clone())));
+        let writer = Writer::on_disk(disk, contents, Arc::clone(&published))?;
+        Ok(Self { published, writer })
     }
 
     /// An object.
     #[must_use]
     pub fn get(&self, kind: &'static ResourceType, namespace: &str, name: &str) -> Option<Object> {
-        self.lock().get(kind, namespace, name)
+        lock(&self.published).contents().get(kind, namespace, name)
     }
 
     /// The objects of a namespace; of all, where none is named.
     #[must_use]
     pub fn list(&self, kind: &'static ResourceType, namespace: Option<&str>) -> List {
-        self.lock().list(kind, namespace)
+        lock(&self.published).contents().list(kind, namespace)
     }
 
     /// The objects as they were at an earlier version.
@@ -169,19 +204,20 @@ impl Storage {
         namespace: Option<&str>,
         version: u64,
     ) -> Result<List, StorageError> {
-        self.lock().list_at(kind, namespace, version)
+        lock(&self.published).list_at(kind, namespace, version)
     }
 
     /// The version of the latest change.
     #[must_use]
     pub fn version(&self) -> u64 {
-        self.lock().version()
+        lock(&self.published).contents().version()
     }
 
     /// Keeps a new object, and gives it back with its `metadata.resourceVersion`. All other metadata is the caller's.
     ///
     /// # Errors
-    /// [`StorageError::AlreadyExists`], [`StorageError::TooLarge`] and [`StorageError::Full`].
+    /// [`StorageError::AlreadyExists`], [`StorageError::TooLarge`], [`StorageError::TooDeep`], [`StorageError::Full`] and
+    /// [`StorageError::Unwritable`].
     pub async fn create(
         &self,
         kind: &'static ResourceType,
@@ -189,7 +225,8 @@ impl Storage {
         name: &str,
         object: Value,
     ) -> Result<Object, StorageError> {
-        self.lock().create(kind, namespace, name, object)
+        let place = place(namespace, name);
+        self.write(move |draft| draft.create(kind, place, object)).await
     }
 
     /// [`Self::create`], if its namespace is there and stays: nothing comes to stand in one that goes meanwhile.
@@ -203,17 +240,14 @@ impl Storage {
         name: &str,
         object: Value,
     ) -> Result<Object, StorageError> {
-        let mut state = self.lock();
-        if kind.namespaced && !state.has_lasting_namespace(namespace) {
-            return Err(StorageError::NoNamespace(namespace.to_owned()));
-        }
-        state.create(kind, namespace, name, object)
+        let place = place(namespace, name);
+        self.write(move |draft| draft.create_within(kind, place, object)).await
     }
 
     /// Replaces an object. Where nothing but the version would be another, nothing is changed and no version is taken.
     ///
     /// # Errors
-    /// [`StorageError::NotFound`], [`StorageError::Conflict`], [`StorageError::TooLarge`] and [`StorageError::Full`].
+    /// [`StorageError::NotFound`] and [`StorageError::Conflict`], and those of [`Self::create`] about the object.
     pub async fn update(
         &self,
         kind: &'static ResourceType,
@@ -222,13 +256,14 @@ impl Storage {
         expected: &Preconditions,
         object: Value,
     ) -> Result<Object, StorageError> {
-        self.lock().update(kind, namespace, name, expected, object)
+        let (place, expected) = (place(namespace, name), expected.clone());
+        self.write(move |draft| draft.update(kind, place, &expected, object)).await
     }
 
     /// Removes an object, and gives it back as it was last, with the version of its deletion.
     ///
     /// # Errors
-    /// [`StorageError::NotFound`] and [`StorageError::Conflict`].
+    /// [`StorageError::NotFound`], [`StorageError::Conflict`] and [`StorageError::Unwritable`].
     pub async fn delete(
         &self,
         kind: &'static ResourceType,
@@ -236,30 +271,31 @@ impl Storage {
         name: &str,
         expected: &Preconditions,
     ) -> Result<Object, StorageError> {
-        self.lock().delete(kind, namespace, name, expected)
+        let (place, expected) = (place(namespace, name), expected.clone());
+        self.write(move |draft| draft.delete(kind, place, &expected)).await
     }
 
     /// Removes all objects of a namespace (of all, where none is named) that `matches` says yes to, in one step.
+    ///
+    /// # Errors
+    /// [`StorageError::Unwritable`]: then none is removed.
     pub async fn delete_collection(
         &self,
         kind: &'static ResourceType,
         namespace: Option<&str>,
-        matches: impl Fn(&Value) -> bool,
-    ) -> Vec<Object> {
-        let mut state = self.lock();
-        let doomed = state.list(kind, namespace).items;
-        let doomed = doomed.iter().filter(|object| matches(object));
-        doomed
-            .filter_map(|object| {
-                let (namespace, name) = (meta::text(object, "namespace"), meta::text(object, "name"));
-                state.delete(kind, namespace, name, &Preconditions::default()).ok()
-            })
-            .collect()
+        matches: impl Fn(&Value) -> bool + Send + 'static,
+    ) -> Result<Vec<Object>, StorageError> {
+        let namespace = namespace.map(str::to_owned);
+        self.write(move |draft| Ok(draft.delete_collection(kind, namespace.as_deref(), matches))).await
     }
 
     /// Removes a namespace in which nothing is, and which is being terminated; whether it is gone now.
-    pub async fn finish_namespace(&self, name: &str) -> bool {
-        self.lock().finish_namespace(name)
+    ///
+    /// # Errors
+    /// [`StorageError::Unwritable`].
+    pub async fn finish_namespace(&self, name: &str) -> Result<bool, StorageError> {
+        let name = name.to_owned();
+        self.write(move |draft| Ok(draft.finish_namespace(&name))).await
     }
 
     /// Whatever happens to objects from a version on, that one excluded; without one, from now on.
@@ -272,11 +308,19 @@ impl Storage {
         namespace: Option<&str>,
         since: Option<u64>,
     ) -> Result<Watch, StorageError> {
-        self.lock().watch(kind, namespace, since)
+        lock(&self.published).watch(kind, namespace, since)
     }
 
-    /// The state is left whole by each step of it, so that a panic elsewhere does not make it unusable.
-    fn lock(&self) -> MutexGuard<'_, State> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    /// Judges a change, and makes it. It is carried out though nobody waits for it any more.
+    async fn write<T: Send + 'static>(
+        &self,
+        change: impl FnOnce(&mut Draft<'_>) -> Result<T, StorageError> + Send + 'static,
+    ) -> Result<T, StorageError> {
+        self.writer.write(&self.published, change).await
     }
+}
+
+/// What is locked here is left whole by each step, so that a panic elsewhere does not make it unusable.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

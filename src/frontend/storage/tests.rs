@@ -6,6 +6,7 @@ use proptest::prelude::*;
 use serde_json::json;
 
 use super::*;
+use crate::frontend::meta;
 use crate::frontend::resources::find;
 
 fn pods() -> &'static ResourceType {
@@ -121,13 +122,13 @@ async fn nothing_is_created_in_a_namespace_that_is_not_there_or_goes() {
     assert_eq!(within().await.unwrap_err(), StorageError::NoNamespace("a".into()));
     storage.create_within(namespaces, "", "a", json!({"metadata": {"name": "a"}})).await.unwrap();
     within().await.unwrap();
-    assert!(!storage.finish_namespace("a").await, "it is not going");
+    assert!(!storage.finish_namespace("a").await.unwrap(), "it is not going");
     let going = json!({"metadata": {"name": "a", "deletionTimestamp": "2026-01-01T00:00:00Z"}});
     storage.update(namespaces, "", "a", &whatever(), going).await.unwrap();
-    assert!(!storage.finish_namespace("a").await, "something is in it");
-    storage.delete_collection(pods(), Some("a"), |_| true).await;
+    assert!(!storage.finish_namespace("a").await.unwrap(), "something is in it");
+    storage.delete_collection(pods(), Some("a"), |_| true).await.unwrap();
     assert_eq!(within().await.unwrap_err(), StorageError::NoNamespace("a".into()));
-    assert!(storage.finish_namespace("a").await);
+    assert!(storage.finish_namespace("a").await.unwrap());
     assert_eq!(storage.get(namespaces, "", "a"), None);
 }
 

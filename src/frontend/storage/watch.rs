@@ -10,7 +10,7 @@ use futures_util::Stream;
 use tokio::sync::mpsc;
 
 use super::history::Entry;
-use super::state::is_about;
+use super::contents::is_about;
 use super::{Event, StorageError};
 use crate::frontend::resources::ResourceType;
 
