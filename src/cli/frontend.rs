@@ -25,10 +25,18 @@ pub(super) struct Arguments {
     /// The configuration file.
     #[arg(long, value_name = "FILE")]
     config: PathBuf,
+    /// Keep objects in this directory, so that they outlive the process; it wins over `storage.dataDir`.
+    ///
+    /// It is made where there is none. Without one, objects are in memory and gone with the process.
+    #[arg(long, value_name = "DIR")]
+    data_dir: Option<PathBuf>,
 }
 
 pub(super) fn run(arguments: &Arguments) -> Result<Exit, Failure> {
-    let configuration = read_configuration(configuration_source(&arguments.config)?)?;
+    let mut configuration = read_configuration(configuration_source(&arguments.config)?)?;
+    if let Some(directory) = &arguments.data_dir {
+        configuration.frontend.data_dir = Some(directory.clone());
+    }
     log::init(&configuration.log).map_err(Failure::invalid)?;
     let metrics = Metrics::new().map_err(Failure::operational)?;
     let runtime = runtime()?;

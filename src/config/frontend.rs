@@ -76,6 +76,13 @@ fn decode(root: &Node, paths: &Paths, diagnostics: &mut Diagnostics) -> Option<F
         fields.finish(diagnostics);
         files
     });
+    let data_dir = fields.optional("storage", diagnostics, |node, diagnostics| {
+        let mut fields = Fields::open(node, diagnostics)?;
+        let directory =
+            fields.required("dataDir", diagnostics, |node, diagnostics| paths.decode(node, diagnostics));
+        fields.finish(diagnostics);
+        directory
+    });
     let audit_log = fields.optional("journeys", diagnostics, |node, diagnostics| {
         let mut fields = Fields::open(node, diagnostics)?;
         let file =
@@ -97,6 +104,7 @@ fn decode(root: &Node, paths: &Paths, diagnostics: &mut Diagnostics) -> Option<F
         authorization: authorization?,
         admission: admission?,
         objects: objects.unwrap_or_default(),
+        data_dir,
         audit_log,
     };
     Some(FrontendConfiguration { frontend, directory, log: log? })

@@ -18,6 +18,7 @@ pub mod authn;
 pub mod authorizers;
 mod bootstrap;
 mod cross_site;
+mod data_dir;
 mod hooks;
 mod in_flight;
 pub mod journey;

@@ -28,6 +28,8 @@ pub struct Settings {
     pub admission: admission::Settings,
     /// Files of objects that are there from the start, YAML; they go through no stage.
     pub objects: Vec<PathBuf>,
+    /// The directory that objects are kept in; without one they are in memory alone.
+    pub data_dir: Option<PathBuf>,
     /// A file to append audit events to.
     pub audit_log: Option<PathBuf>,
 }

@@ -8,17 +8,17 @@ use jiff::Timestamp;
 use tokio::runtime::Handle;
 use tokio::sync::watch;
 
-use super::api::{Addresses, Logs, Services};
-use super::authn::{self, Authenticators, TokenError, TokenSpec};
+use super::api::{Addresses, Logs, Services, recover};
+use super::authn::{self, Authenticators, SigningKeySource, TokenError, TokenSpec};
 use super::authorizers::{Chain, abac, configuration, rbac::Rbac};
 use super::hooks::Stages;
 use super::in_flight::InFlight;
 use super::journey::{AuditLog, Journeys};
 use super::kubeconfig::Kubeconfig;
 use super::settings::{Authorization, Settings};
-use super::storage::Storage;
+use super::storage::{self, Storage};
 use super::views::Views;
-use super::{Clock, Frontend, admission, application, bootstrap, resources};
+use super::{Clock, Frontend, admission, application, bootstrap, data_dir, resources};
 use crate::directory::{Directory, Usernames};
 use crate::document::{self, Diagnostics, Source};
 use crate::server;
@@ -73,6 +73,9 @@ pub enum StartError {
         /// What is wrong with it.
         error: bootstrap::BootstrapError,
     },
+    /// The storage.
+    #[error("storage: {0}")]
+    Storage(#[from] storage::OpenError),
     /// The listener.
     #[error("server.listen: cannot listen on {address}: {error}")]
     Listen {
@@ -87,7 +90,7 @@ impl StartError {
     /// Whether the machine is at fault, and not what somebody wrote.
     #[must_use]
     pub fn is_operational(&self) -> bool {
-        matches!(self, Self::File { .. } | Self::Listen { .. })
+        matches!(self, Self::File { .. } | Self::Listen { .. } | Self::Storage(_))
     }
 }
 
@@ -99,7 +102,7 @@ pub struct Running {
     _watchers: Vec<tls::Watcher>,
 }
 
-/// What pods log is lost with the process, and so are objects: versions begin where no earlier process was.
+/// Where the versions of an empty storage begin: where no earlier process was whose objects are gone.
 fn first_version(now: Timestamp) -> u64 {
     u64::try_from(now.as_second()).unwrap_or(1).saturating_mul(1_000)
 }
@@ -124,12 +127,18 @@ impl Prepared {
         let now = clock();
         let ca_file = settings.ca_file.as_ref().unwrap_or(&settings.cert_file);
         let ca_pem = String::from_utf8_lossy(&read(ca_file)?).into_owned();
-        let storage = Arc::new(Storage::starting_at(first_version(now)));
-        bootstrap::cluster(&storage, &ca_pem, now)
-            .await
-            .map_err(|error| StartError::Object { file: "what every cluster has".to_owned(), error })?;
-        for path in &settings.objects {
-            load(path, &storage, &ca_pem, now).await?;
+        let mut settings = settings;
+        let storage = Arc::new(match &settings.data_dir {
+            None => Storage::starting_at(first_version(now)),
+            Some(directory) => Storage::open(directory, first_version(now))?,
+        });
+        // What has no later version was there before.
+        let opened_at = storage.version();
+        if let (Some(directory), Some(accounts)) =
+            (&settings.data_dir, &mut settings.authentication.service_accounts)
+            && accounts.signing_key == SigningKeySource::Ephemeral
+        {
+            accounts.signing_key = SigningKeySource::File(data_dir::signing_key(directory)?);
         }
         let views = Arc::new(Views(Arc::clone(&storage)));
         let authentication = authn::Parts { directory, objects: views.clone(), metrics, runtime };
@@ -144,7 +153,7 @@ impl Prepared {
             authenticators: Arc::clone(&authenticators),
             service_accounts: service_accounts.clone(),
             storage: Arc::clone(&storage),
-            ca_pem,
+            ca_pem: ca_pem.clone(),
         };
         let services = Services {
             addresses: Addresses::default(),
@@ -154,6 +163,17 @@ impl Prepared {
             logs: Arc::new(Logs::default()),
             watches: Arc::default(),
         };
+        if settings.data_dir.is_some() {
+            recover(&services, now).await;
+        }
+        let start = bootstrap::Start { storage: &storage, ca_pem: &ca_pem, now, opened_at };
+        start
+            .cluster()
+            .await
+            .map_err(|error| StartError::Object { file: "what every cluster has".to_owned(), error })?;
+        for path in &settings.objects {
+            load(path, &start).await?;
+        }
         let Settings { listener, cert_file, key_file, min_version, audit_log, .. } = settings;
         let tls = ServerContext::asking("frontend", cert_file, key_file, min_version, metrics)?;
         watchers.push(tls::watch(Arc::clone(&tls) as Arc<dyn tls::Reload>, tls::WATCH_INTERVAL, runtime));
@@ -237,7 +257,7 @@ fn read(path: &Path) -> Result<Vec<u8>, StartError> {
 }
 
 /// Keeps the objects of a file.
-async fn load(path: &Path, storage: &Storage, ca_pem: &str, now: Timestamp) -> Result<(), StartError> {
+async fn load(path: &Path, start: &bootstrap::Start<'_>) -> Result<(), StartError> {
     let sources = [Source::new(path.display().to_string(), read(path)?)];
     let mut diagnostics = Diagnostics::new(&sources);
     let documents = document::parse(&sources, &mut diagnostics);
@@ -245,7 +265,8 @@ async fn load(path: &Path, storage: &Storage, ca_pem: &str, now: Timestamp) -> R
         return Err(StartError::Diagnostics(diagnostics));
     }
     for document in documents {
-        bootstrap::keep(storage, document.root.to_json(), ca_pem, now)
+        start
+            .keep(document.root.to_json())
             .await
             .map_err(|error| StartError::Object { file: path.display().to_string(), error })?;
     }

@@ -117,6 +117,14 @@ impl SigningKey {
         Ok(Self { key, public })
     }
 
+    /// The key as PEM, unencrypted (PKCS 8).
+    ///
+    /// # Errors
+    /// Where OpenSSL cannot.
+    pub fn to_pem(&self) -> Result<Vec<u8>, KeyError> {
+        Ok(self.key.private_key_to_pem_pkcs8()?)
+    }
+
     /// The public half.
     #[must_use]
     pub fn public(&self) -> &VerifyingKey {

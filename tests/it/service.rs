@@ -6,6 +6,7 @@ mod frontend;
 mod facts;
 mod feed;
 mod fixture;
+mod kept;
 mod lookup;
 mod outage;
 mod refusals;

@@ -24,6 +24,7 @@ mod options;
 mod patch;
 mod protobuf;
 mod read;
+mod recover;
 mod represent;
 mod reviews;
 mod scale;
@@ -58,6 +59,7 @@ pub(super) use addresses::assign;
 pub use answer::{Answer, Body};
 pub use dispatch::dispatch;
 pub use logs::{Logs, MAX_LINES, MAX_LOGS};
+pub(super) use recover::recover;
 pub use watches::{MAX_WATCHES_OF_ONE, Watches};
 
 /// A request that may be carried out.

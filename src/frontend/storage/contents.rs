@@ -96,7 +96,11 @@ impl Contents {
         self.objects.get(&(kind.group, kind.resource))?.get(place)
     }
 
-    pub(super) fn within(&self, kind: &ResourceType, namespace: Option<&str>) -> impl Iterator<Item = (&Place, &Sized)> {
+    pub(super) fn within(
+        &self,
+        kind: &ResourceType,
+        namespace: Option<&str>,
+    ) -> impl Iterator<Item = (&Place, &Sized)> {
         let from = place(namespace.unwrap_or_default(), "");
         let namespace = namespace.map(str::to_owned);
         let objects = self.objects.get(&(kind.group, kind.resource));

@@ -24,8 +24,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use serde_json::Value;
 
 use super::resources::ResourceType;
-pub use contents::{MAX_BYTES, MAX_DEPTH, MAX_OBJECT_BYTES, MAX_OBJECTS};
 use contents::{Contents, Draft, place};
+pub use contents::{MAX_BYTES, MAX_DEPTH, MAX_OBJECT_BYTES, MAX_OBJECTS};
 pub use disk::OpenError;
 pub use history::{MAX_HISTORY_BYTES, MAX_HISTORY_EVENTS};
 use state::State;

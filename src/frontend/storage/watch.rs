@@ -9,8 +9,8 @@ use std::task::{Context, Poll, ready};
 use futures_util::Stream;
 use tokio::sync::mpsc;
 
-use super::history::Entry;
 use super::contents::is_about;
+use super::history::Entry;
 use super::{Event, StorageError};
 use crate::frontend::resources::ResourceType;
 

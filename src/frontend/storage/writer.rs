@@ -105,12 +105,7 @@ impl Drop for Thread {
 }
 
 /// The life of the thread. `ahead` is the objects as they will be when the group is kept.
-fn run(
-    mut waiting: mpsc::Receiver<Change>,
-    mut disk: Disk,
-    mut ahead: Contents,
-    published: &Mutex<State>,
-) {
+fn run(mut waiting: mpsc::Receiver<Change>, mut disk: Disk, mut ahead: Contents, published: &Mutex<State>) {
     while let Some(first) = waiting.blocking_recv() {
         let mut draft = Draft::of(&mut ahead);
         let mut answers = vec![first(&mut draft)];

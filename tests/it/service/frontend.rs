@@ -11,9 +11,9 @@ use serde_json::{Value, json};
 use super::fixture::{BAILIWICK, PATIENCE, Site, ended, run, signal_process};
 
 /// A running front end. Killed when dropped.
-struct FrontEnd {
-    process: Child,
-    url: String,
+pub(super) struct FrontEnd {
+    pub(super) process: Child,
+    pub(super) url: String,
     _log: Receiver<String>,
 }
 
@@ -45,9 +45,15 @@ fn site() -> Site {
 
 impl FrontEnd {
     fn start(site: &Site) -> Self {
+        Self::start_with(site, &[])
+    }
+
+    /// Started with arguments more.
+    pub(super) fn start_with(site: &Site, arguments: &[&str]) -> Self {
         let mut process = Command::new(BAILIWICK)
             .args(["frontend", "--config"])
             .arg(site.path("frontend.yaml"))
+            .args(arguments)
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(Stdio::piped())
@@ -68,7 +74,13 @@ impl FrontEnd {
         front_end
     }
 
-    async fn ask(&self, client: &Client, method: Method, target: &str, body: Option<Value>) -> Response {
+    pub(super) async fn ask(
+        &self,
+        client: &Client,
+        method: Method,
+        target: &str,
+        body: Option<Value>,
+    ) -> Response {
         let deadline = Instant::now() + PATIENCE;
         let mut connection = client.connect(&self.url, deadline).await.unwrap();
         let body = body.map(|body| ("application/json", serde_json::to_vec(&body).unwrap().into()));
@@ -83,11 +95,11 @@ impl Drop for FrontEnd {
     }
 }
 
-fn by_token(site: &Site, token: &str) -> Client {
+pub(super) fn by_token(site: &Site, token: &str) -> Client {
     site.stranger().with_bearer_token(token).unwrap()
 }
 
-fn json_of(response: &Response) -> Value {
+pub(super) fn json_of(response: &Response) -> Value {
     serde_json::from_slice(&response.body).unwrap()
 }
 

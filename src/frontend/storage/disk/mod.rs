@@ -266,8 +266,7 @@ fn database(path: &Path, health: &Arc<Health>) -> Result<Database, OpenError> {
     if file.metadata().map_err(|error| failed(path, error))?.len() == 0 {
         return Err(damaged(path, "it is empty"));
     }
-    let opened =
-        Noted::new(file, Arc::clone(health)).and_then(|file| builder().create_with_backend(file));
+    let opened = Noted::new(file, Arc::clone(health)).and_then(|file| builder().create_with_backend(file));
     opened.map_err(|error| of_database(path, error.into()))
 }
 
@@ -309,8 +308,8 @@ fn object(
     latest: u64,
 ) -> Result<Value, OpenError> {
     let which = || format!("{} {namespace}/{name}", kind.qualified());
-    let object: Value = serde_json::from_slice(json)
-        .map_err(|error| damaged(path, &format!("{}: {error}", which())))?;
+    let object: Value =
+        serde_json::from_slice(json).map_err(|error| damaged(path, &format!("{}: {error}", which())))?;
     let version: Option<u64> = meta::text(&object, "resourceVersion").parse().ok();
     if version.is_none_or(|version| version > latest) {
         return Err(damaged(path, &format!("{} is of no version that was", which())));
