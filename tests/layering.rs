@@ -76,6 +76,7 @@ const OWNED_CRATES: &[(&str, &[&str])] = &[
     ("hyper*", &["tls"]),
     ("granit_parser", &["document"]),
     ("cel", &["cel"]),
+    ("redb", &["frontend"]),
     ("kube*", &["cluster"]),
     ("k8s_openapi", &["cluster"]),
     ("clap*", &["cli"]),

@@ -311,7 +311,7 @@ async fn accounts_tokens_and_what_was_configured_outlive_a_restart_and_a_damage_
     assert!(!second.status.success() && told.contains("in use by another process"), "{told}");
 
     signal_process(&front_end.process, "-TERM");
-    assert!(ended(&mut front_end.process, Instant::now() + PATIENCE).success());
+    assert!(ended(&mut front_end.process, Instant::now() + PATIENCE).is_some_and(|status| status.success()));
     let front_end = FrontEnd::start_with(&site, &arguments);
     assert_eq!(json_of(&front_end.ask(&alice, Method::GET, account, None).await), before);
     let by_account = by_token(&site, &token);
