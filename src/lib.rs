@@ -9,6 +9,7 @@ pub mod document;
 pub mod cel;
 pub mod policy;
 pub mod eval;
+pub mod convert;
 pub mod review;
 #[allow(clippy::disallowed_methods, reason = "telemetry reads the clock and writes files")]
 pub mod telemetry;

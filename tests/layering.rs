@@ -34,7 +34,7 @@ const MODULES: &[Module] = &[
     Module { name: "policy", may_import: &["model", "document", "cel"] },
     Module { name: "eval", may_import: &["model", "cel", "policy"] },
     Module { name: "analysis", may_import: &["model", "policy", "eval"] },
-    Module { name: "convert", may_import: &["model", "policy"] },
+    Module { name: "convert", may_import: &["model", "document", "policy"] },
     Module { name: "review", may_import: &["model"] },
     Module { name: "telemetry", may_import: &["model"] },
     Module { name: "tls", may_import: &["telemetry"] },

@@ -2,6 +2,7 @@
 
 mod admin;
 mod check;
+mod convert;
 mod demo;
 mod exit;
 mod explain;
@@ -38,6 +39,7 @@ enum Command {
     Serve(serve::Arguments),
     Frontend(frontend::Arguments),
     Check(check::Arguments),
+    Convert(convert::Arguments),
     Explain(Box<explain::Arguments>),
     Test(test::Arguments),
     Lookup(lookup::Arguments),
@@ -71,6 +73,7 @@ pub fn main() -> ExitCode {
         Command::Serve(arguments) => serve::run(&arguments),
         Command::Frontend(arguments) => frontend::run(&arguments),
         Command::Check(arguments) => check::run(&arguments),
+        Command::Convert(arguments) => convert::run(&arguments),
         Command::Explain(arguments) => explain::run(&arguments),
         Command::Test(arguments) => test::run(&arguments),
         Command::Lookup(arguments) => lookup::run(&arguments),

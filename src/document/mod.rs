@@ -12,6 +12,7 @@ mod render;
 mod revision;
 mod scalar;
 mod suggest;
+mod write;
 
 pub use decode::{Fields, any_list, expected, list, map, spanned};
 pub use diagnostic::{Diagnostic, Diagnostics, MAX_DIAGNOSTICS, Severity, Source, Span, Spanned};

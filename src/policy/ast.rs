@@ -166,6 +166,8 @@ pub enum ResourcePattern {
     Resource(String),
     /// `pods/exec`: one subresource.
     Subresource(String, String),
+    /// `pods/*`: every subresource of the resource, not the resource itself.
+    AnySubresource(String),
     /// `*/scale`: this subresource of every resource.
     AnyWithSubresource(String),
 }

@@ -55,6 +55,7 @@ struct NameSets {
 /// The resource dimension.
 #[derive(Debug, Default)]
 struct Resources {
+    /// Of a resource that some rule names; `any`: by `pods/*`.
     by_resource: Map<NameSets>,
     /// By subresource alone: `*/scale`, and `*`.
     any_resource: NameSets,
@@ -213,14 +214,46 @@ impl NameSets {
 }
 
 impl Resources {
+    /// From the slots of `pods` and `pods/log`, of `pods/*`, of `*/scale`, and of `*`.
+    fn new(
+        by_resource: Map<Map<Vec<u32>>>,
+        any_subresource: &Map<Vec<u32>>,
+        by_subresource: Map<Vec<u32>>,
+        any: Vec<u32>,
+    ) -> Self {
+        let with_any = |all_of_it: &[u32], subresource: Box<str>, mut slots: Vec<u32>| {
+            slots.extend(by_subresource.get(&subresource).into_iter().flatten().chain(&any));
+            if !subresource.is_empty() {
+                slots.extend(all_of_it);
+            }
+            (subresource, SparseSet::new(slots))
+        };
+        let by_resource = by_resource.into_iter().map(|(resource, subresources)| {
+            let all_of_it = any_subresource.get(&resource).map(Vec::as_slice).unwrap_or_default();
+            let exact =
+                subresources.into_iter().map(|(name, slots)| with_any(all_of_it, name, slots)).collect();
+            (resource, NameSets { exact, any: SparseSet::new(all_of_it.to_vec()) })
+        });
+        let by_resource = by_resource.collect();
+        Self {
+            by_resource,
+            any_resource: NameSets { exact: with(by_subresource, &any), any: SparseSet::new(any) },
+        }
+    }
+
     fn accepts(&self, action: &ResourceAction, deny: bool) -> Accepts<'_> {
         if deny && (action.resource == "*" || action.subresource == "*") {
             return Accepts::All;
         }
-        let by_subresource = self.by_resource.get(action.resource.as_str()).unwrap_or(&self.any_resource);
-        match by_subresource.exact.get(action.subresource.as_str()) {
+        let subresource = action.subresource.as_str();
+        let of_any_resource = self.any_resource.of(subresource);
+        let Some(of_it) = self.by_resource.get(action.resource.as_str()) else {
+            return Accepts::One(of_any_resource);
+        };
+        match of_it.exact.get(subresource) {
             Some(set) => Accepts::One(set),
-            None => Accepts::One(self.any_resource.of(&action.subresource)),
+            None if subresource.is_empty() => Accepts::One(of_any_resource),
+            None => Accepts::union(&[of_any_resource, &of_it.any]),
         }
     }
 }
@@ -290,6 +323,7 @@ struct Build {
     api_groups: NameSlots,
     by_resource: Map<Map<Vec<u32>>>,
     by_subresource: Map<Vec<u32>>,
+    any_subresource: Map<Vec<u32>>,
     any_resource: Vec<u32>,
     namespaces: Map<Vec<u32>>,
     any_namespace: Vec<u32>,
@@ -347,6 +381,11 @@ impl Build {
                 ResourcePattern::AnyWithSubresource(subresource) => {
                     self.by_subresource.entry(subresource.as_str().into()).or_default().push(slot);
                 }
+                ResourcePattern::AnySubresource(resource) => {
+                    self.any_subresource.entry(resource.as_str().into()).or_default().push(slot);
+                    // So that the resource is one that some rule has.
+                    self.by_resource.entry(resource.as_str().into()).or_default();
+                }
                 ResourcePattern::Resource(resource) => self.add_resource(slot, resource, ""),
                 ResourcePattern::Subresource(resource, subresource) => {
                     self.add_resource(slot, resource, subresource)
@@ -395,30 +434,8 @@ impl Build {
     fn finish(self, policies: &[Policy], slots: &[Slot]) -> Index {
         let any_directory = SparseSet::new(self.directory.iter().flatten().copied().collect());
         let any_group = SparseSet::new(self.groups.values().flatten().copied().collect());
-        let by_subresource = self.by_subresource;
-        let any_resource = self.any_resource;
-        let with_any = |mut slots: Vec<u32>, subresource: &str| {
-            slots.extend(by_subresource.get(subresource).into_iter().flatten());
-            slots.extend(&any_resource);
-            SparseSet::new(slots)
-        };
-        let resources = Resources {
-            by_resource: self
-                .by_resource
-                .into_iter()
-                .map(|(resource, subresources)| {
-                    let exact = subresources
-                        .into_iter()
-                        .map(|(name, slots)| (name.clone(), with_any(slots, &name)))
-                        .collect();
-                    (resource, NameSets { exact, any: SparseSet::default() })
-                })
-                .collect(),
-            any_resource: NameSets {
-                exact: by_subresource.keys().map(|name| (name.clone(), with_any(Vec::new(), name))).collect(),
-                any: SparseSet::new(any_resource.clone()),
-            },
-        };
+        let resources =
+            Resources::new(self.by_resource, &self.any_subresource, self.by_subresource, self.any_resource);
         let namespaces = Namespaces {
             exact: with(self.namespaces, &self.any_namespace),
             any: SparseSet::new(self.any_namespace),

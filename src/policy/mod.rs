@@ -14,7 +14,7 @@ mod sparse;
 
 pub use candidates::{Accepted, Drivers};
 pub use index::Index;
-pub use load::{API_VERSION, load};
+pub use load::{API_VERSION, load, read};
 pub use pattern::{Pattern, PatternError};
 pub use rules::{Scopes, covers, overlaps};
 pub use set::{

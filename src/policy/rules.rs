@@ -99,6 +99,9 @@ fn covers_resource(rule: &ResourceRule, action: &ResourceAction) -> bool {
             ResourcePattern::Subresource(resource, subresource) => {
                 *resource == action.resource && *subresource == action.subresource
             }
+            ResourcePattern::AnySubresource(resource) => {
+                *resource == action.resource && !action.subresource.is_empty()
+            }
             ResourcePattern::AnyWithSubresource(subresource) => *subresource == action.subresource,
         })
         && rule.namespaces.as_ref().is_none_or(|namespaces| {
@@ -119,7 +122,8 @@ fn covered_by_name(names: &[Name], asked: &str) -> bool {
 }
 
 fn covered_by_pattern(pattern: &Pattern, asked: &str) -> bool {
-    if asked == "*" { pattern.is_any() } else { pattern.matches(asked) }
+    // An object may be called `*`: a pattern that says just that (`\*`) means it alone.
+    if asked == "*" { pattern.is_any() || pattern.as_exact() == Some("*") } else { pattern.matches(asked) }
 }
 
 fn covers_path(rule: &NonResourceRule, action: &NonResourceAction) -> bool {
@@ -180,7 +184,7 @@ fn may_connect(pattern: &ResourcePattern, action: &ResourceAction) -> bool {
         return is_connect(&action.subresource);
     }
     match pattern {
-        ResourcePattern::Any => true,
+        ResourcePattern::Any | ResourcePattern::AnySubresource(_) => true,
         ResourcePattern::Resource(_) => false,
         ResourcePattern::Subresource(_, subresource) | ResourcePattern::AnyWithSubresource(subresource) => {
             is_connect(subresource)
@@ -216,6 +220,10 @@ fn overlaps_pattern(pattern: &ResourcePattern, action: &ResourceAction) -> bool 
         ResourcePattern::Subresource(resource, subresource) => {
             (any_resource || *resource == action.resource)
                 && (any_subresource || *subresource == action.subresource)
+        }
+        ResourcePattern::AnySubresource(resource) => {
+            (any_resource || *resource == action.resource)
+                && (any_subresource || !action.subresource.is_empty())
         }
         ResourcePattern::AnyWithSubresource(subresource) => {
             any_subresource || *subresource == action.subresource

@@ -139,7 +139,8 @@ fn made(
     let resource = match (pick(&RESOURCES, *resource), pick(&SUBRESOURCES, *sub)) {
         ("*", "" | "*") => ResourcePattern::Any,
         ("*", sub) => ResourcePattern::AnyWithSubresource(sub.to_owned()),
-        (resource, "" | "*") => ResourcePattern::Resource(resource.to_owned()),
+        (resource, "") => ResourcePattern::Resource(resource.to_owned()),
+        (resource, "*") => ResourcePattern::AnySubresource(resource.to_owned()),
         (resource, sub) => ResourcePattern::Subresource(resource.to_owned(), sub.to_owned()),
     };
     let namespace = |place: &u8| match *place {

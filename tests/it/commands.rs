@@ -342,3 +342,53 @@ fn policy_test(expect: &str) -> String {
          expect: {expect}\n"
     )
 }
+
+#[test]
+fn conversion_writes_policies_that_load_or_says_what_cannot_be_carried_over() {
+    let rbac = r#"
+apiVersion: rbac.authorization.k8s.io/v1
+kind: Role
+metadata: {name: deployers, namespace: payments}
+rules: [{apiGroups: [apps], resources: [deployments, deployments/scale], resourceNames: ["web-*"], verbs: [get, patch]}]
+---
+apiVersion: rbac.authorization.k8s.io/v1
+kind: RoleBinding
+metadata: {name: "payments:deployers", namespace: payments}
+roleRef: {apiGroup: rbac.authorization.k8s.io, kind: Role, name: deployers}
+subjects: [{kind: ServiceAccount, name: robot}, {kind: Group, name: deployers}]
+"#;
+    let converted = run_with(&["convert", "rbac", "-"], rbac.as_bytes());
+    assert_eq!((converted.code, &*converted.err), (0, "1 policy\n"), "{}", converted.err);
+    let shown = r#"# RoleBinding `payments/payments:deployers` of Role `deployers`
+apiVersion: bailiwick.dev/v1alpha1
+kind: AccessPolicy
+metadata: {name: rolebinding-payments-payments-deployers-DIGEST}
+spec:
+  description: "RoleBinding payments/payments:deployers of Role deployers"
+  effect: Allow
+  subjects:
+    - {kind: ServiceAccount, name: robot, namespace: payments}
+    - {kind: Group, name: deployers}
+  rules:
+    - apiGroups: [apps]
+      resources: [deployments, deployments/scale]
+      resourceNames: ["web-\\*"]
+      namespaces: [payments]
+      verbs: [get, patch]
+"#;
+    let digest = converted.out.split("deployers-").nth(1).unwrap().split('}').next().unwrap();
+    assert_eq!(digest.len(), 10);
+    assert_eq!(converted.out.replace(digest, "DIGEST"), shown);
+    let folder = files(&[
+        ("converted.yaml", &converted.out),
+        ("abac.jsonl", "{\"user\":\"bob\",\"namespace\":\"a*\"}\n"),
+    ]);
+    let path = |name: &str| folder.path().join(name).display().to_string();
+    let checked = run(&["check", &path("converted.yaml")]);
+    assert_eq!(checked.code, 0, "{}{}", checked.out, checked.err);
+    let refused = run(&["convert", "abac", &path("abac.jsonl")]);
+    assert_eq!((refused.code, &*refused.out), (5, ""));
+    assert!(refused.err.contains("ABAC compares namespaces whole: no request has `a*`"), "{}", refused.err);
+    assert!(refused.err.contains("abac.jsonl:1:1"), "{}", refused.err);
+    assert_eq!(run(&["convert", "rbac", &path("missing")]).code, 1);
+}

@@ -346,6 +346,7 @@ fn rule(group: &str, resources: &[&str], namespace: &str, verbs: &[&str]) -> Res
         None if *text == "*" => ResourcePattern::Any,
         None => ResourcePattern::Resource((*text).to_owned()),
         Some(("*", subresource)) => ResourcePattern::AnyWithSubresource(subresource.to_owned()),
+        Some((resource, "*")) => ResourcePattern::AnySubresource(resource.to_owned()),
         Some((resource, subresource)) => {
             ResourcePattern::Subresource(resource.to_owned(), subresource.to_owned())
         }

@@ -14,6 +14,7 @@
 
 mod attacks;
 mod commands;
+mod convert;
 mod configuration;
 mod corpora;
 mod corpora_shape;

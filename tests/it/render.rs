@@ -155,6 +155,7 @@ fn rule(rule: &Rule) -> Value {
                 ResourcePattern::Any => "*".to_owned(),
                 ResourcePattern::Resource(resource) => resource.clone(),
                 ResourcePattern::Subresource(resource, subresource) => format!("{resource}/{subresource}"),
+                ResourcePattern::AnySubresource(resource) => format!("{resource}/*"),
                 ResourcePattern::AnyWithSubresource(subresource) => format!("*/{subresource}"),
             };
             let namespace = |pattern: &NamespacePattern| match pattern {

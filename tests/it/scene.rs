@@ -417,6 +417,7 @@ fn resource(text: &str) -> ResourcePattern {
         None if text == "*" => ResourcePattern::Any,
         None => ResourcePattern::Resource(text.to_owned()),
         Some(("*", subresource)) => ResourcePattern::AnyWithSubresource(subresource.to_owned()),
+        Some((resource, "*")) => ResourcePattern::AnySubresource(resource.to_owned()),
         Some((resource, subresource)) => {
             ResourcePattern::Subresource(resource.to_owned(), subresource.to_owned())
         }

@@ -14,7 +14,7 @@ use std::collections::hash_map::Entry;
 
 use super::ast::{Documents, Vocabulary};
 use crate::document::{
-    self, Diagnostic, Diagnostics, Fields, Node, Source, Span, Spanned, choice, quoted, text,
+    self, Diagnostic, Diagnostics, Document, Fields, Node, Source, Span, Spanned, choice, quoted, text,
 };
 
 /// The `apiVersion` of every document.
@@ -28,34 +28,42 @@ pub const API_VERSION: &str = "bailiwick.dev/v1alpha1";
 pub fn load(sources: &[Source]) -> Result<Documents, Diagnostics> {
     let mut diagnostics = Diagnostics::new(sources);
     let documents = document::parse(sources, &mut diagnostics);
+    let loaded = read(&documents, &mut diagnostics);
+    if diagnostics.has_errors() {
+        diagnostics.sort();
+        return Err(diagnostics);
+    }
+    Ok(loaded)
+}
+
+/// [`load`] of documents that were read already, or made: what is wrong with them is reported where their nodes say that
+/// they stand. What comes back may only be used where no error was reported.
+#[must_use]
+pub fn read(documents: &[Document], diagnostics: &mut Diagnostics) -> Documents {
     let unread = diagnostics.has_errors();
     let mut headed = Vec::with_capacity(documents.len());
-    for document in &documents {
-        headed.extend(Headed::open(&document.root, &mut diagnostics));
+    for document in documents {
+        headed.extend(Headed::open(&document.root, diagnostics));
     }
     let mut names = Names::default();
     let mut builder = vocabulary::Builder::default();
     for document in headed.extract_if(.., |document| document.kind == Kind::Vocabulary) {
-        names.check("vocabulary", document.name.as_ref(), &mut diagnostics);
-        builder.add(document, &mut diagnostics);
+        names.check("vocabulary", document.name.as_ref(), diagnostics);
+        builder.add(document, diagnostics);
     }
     let scope = Scope { vocabulary: builder.finish(), unread };
     let mut loaded = Documents::default();
     for document in headed {
         if document.kind == Kind::PolicyTest {
-            names.check("test", document.name.as_ref(), &mut diagnostics);
-            loaded.tests.extend(policy_test::decode(document, &scope, &mut diagnostics));
+            names.check("test", document.name.as_ref(), diagnostics);
+            loaded.tests.extend(policy_test::decode(document, &scope, diagnostics));
         } else {
-            names.check("policy", document.name.as_ref(), &mut diagnostics);
-            loaded.policies.extend(access_policy::decode(document, &scope, &mut diagnostics));
+            names.check("policy", document.name.as_ref(), diagnostics);
+            loaded.policies.extend(access_policy::decode(document, &scope, diagnostics));
         }
     }
-    if diagnostics.has_errors() {
-        diagnostics.sort();
-        return Err(diagnostics);
-    }
     loaded.vocabulary = scope.vocabulary;
-    Ok(loaded)
+    loaded
 }
 
 /// What the policies and tests that are decoded may refer to.

@@ -104,7 +104,7 @@ fn api_group(node: &Node, diagnostics: &mut Diagnostics) -> Option<Name> {
     refuse(node, &written, "an API group", help, diagnostics)
 }
 
-/// `res`, `res/sub`, `*/sub` or `*`. A subresource may hold slashes: an `extra` key that is impersonated does.
+/// `res`, `res/sub`, `res/*`, `*/sub` or `*`. A subresource may hold slashes: an `extra` key that is impersonated does.
 fn resource(node: &Node, diagnostics: &mut Diagnostics) -> Option<ResourcePattern> {
     let written = text(node, diagnostics)?;
     let help = match written.split_once('/') {
@@ -112,7 +112,7 @@ fn resource(node: &Node, diagnostics: &mut Diagnostics) -> Option<ResourcePatter
         None if is_resource(&written) => return Some(ResourcePattern::Resource(written)),
         Some(("*", "*")) => "`*` alone covers every resource and every subresource".to_owned(),
         Some((resource, "*")) if is_resource(resource) => {
-            format!("name each subresource, as `{resource}/status`; {} covers none of them", quoted(resource))
+            return Some(ResourcePattern::AnySubresource(resource.to_owned()));
         }
         Some(("*", sub)) if is_subresource(sub) => {
             return Some(ResourcePattern::AnyWithSubresource(sub.to_owned()));
@@ -123,7 +123,7 @@ fn resource(node: &Node, diagnostics: &mut Diagnostics) -> Option<ResourcePatter
         _ if is_resource(&written.to_lowercase()) => {
             format!("resources are in lower case and in the plural: {}", quoted(&written.to_lowercase()))
         }
-        _ => "a resource is written as `pods`, `pods/log`, `*/scale` or `*`".to_owned(),
+        _ => "a resource is written as `pods`, `pods/log`, `pods/*`, `*/scale` or `*`".to_owned(),
     };
     refuse(node, &written, "a resource", help, diagnostics)
 }

@@ -160,9 +160,10 @@ fn resource() -> BoxedStrategy<ResourcePattern> {
     let sub = || select(&SUBRESOURCES[1..]).prop_map(str::to_owned);
     let resource = || select(RESOURCES).prop_map(str::to_owned);
     prop_oneof![
-        4 => Just(ResourcePattern::Any),
+        5 => Just(ResourcePattern::Any),
         4 => resource().prop_map(ResourcePattern::Resource),
         3 => (resource(), sub()).prop_map(|(resource, sub)| ResourcePattern::Subresource(resource, sub)),
+        1 => resource().prop_map(ResourcePattern::AnySubresource),
         1 => sub().prop_map(ResourcePattern::AnyWithSubresource),
     ]
     .boxed()

@@ -51,12 +51,15 @@ fn resource_covers(rule: &ResourcePattern, resource: &str, subresource: &str) ->
         ResourcePattern::Subresource(name, sub) => {
             resource != "*" && resource == name && subresource != "*" && subresource == sub
         }
+        ResourcePattern::AnySubresource(name) => {
+            resource != "*" && resource == name && !subresource.is_empty()
+        }
         ResourcePattern::AnyWithSubresource(sub) => subresource != "*" && subresource == sub,
     }
 }
 
 fn pattern_covers(rule: &Pattern, asked: &str) -> bool {
-    if asked == "*" { rule.is_any() } else { rule.matches(asked) }
+    if asked == "*" { rule.is_any() || rule.to_string() == "\\*" } else { rule.matches(asked) }
 }
 
 fn namespace_covers(rule: &NamespacePattern, asked: &str) -> bool {
@@ -115,6 +118,7 @@ fn resource_overlaps(rule: &ResourcePattern, resource: &str, subresource: &str) 
         ResourcePattern::Subresource(name, sub) => {
             same_resource(name) && (subresource == sub || subresource == "*")
         }
+        ResourcePattern::AnySubresource(name) => same_resource(name) && !subresource.is_empty(),
         ResourcePattern::AnyWithSubresource(sub) => subresource == sub || subresource == "*",
     }
 }
@@ -133,7 +137,7 @@ fn may_connect(rule: &ResourcePattern, resource: &str, subresource: &str) -> boo
         return connects(subresource);
     }
     match rule {
-        ResourcePattern::Any => true,
+        ResourcePattern::Any | ResourcePattern::AnySubresource(_) => true,
         ResourcePattern::Resource(_) => false,
         ResourcePattern::Subresource(_, sub) | ResourcePattern::AnyWithSubresource(sub) => connects(sub),
     }

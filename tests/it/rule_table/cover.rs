@@ -47,6 +47,32 @@ pub(super) fn rows() -> Vec<Row> {
             ],
         ),
         requests(
+            "3.4 in an Allow `pods/*` covers every subresource of pods, named or `*`, and not pods",
+            &allow("a", &["get pods/*,services/status,*/scale"]),
+            &[
+                ("get pods/exec ns=dev name=x", true),
+                ("get pods/scale ns=dev name=x", true),
+                ("get pods/* ns=dev name=x", true),
+                ("get pods ns=dev name=x", false),
+                ("get services/exec ns=dev name=x", false),
+                ("get services/scale ns=dev name=x", true),
+                ("get */exec ns=dev name=x", false),
+                ("get *", false),
+            ],
+        ),
+        requests(
+            "3.4 in an Allow a name with an escaped star is the one object that is called so",
+            &allow("a", &[r"get pods name=\*", r"get services name=web-\*"]),
+            &[
+                ("get pods ns=dev name=*", true),
+                ("get pods ns=dev name=x", false),
+                ("get pods ns=dev", false),
+                ("get services ns=dev name=*", false),
+                ("get services ns=dev name=web-*", true),
+                ("get services ns=dev name=web-1", false),
+            ],
+        ),
+        requests(
             "3.4 in an Allow the resource `*` covers subresources, named or `*`",
             &allow("a", &["get *"]),
             &[("get pods/exec ns=dev name=x", true), ("get pods/* ns=dev name=x", true), ("get *", true)],

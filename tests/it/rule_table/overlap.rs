@@ -25,6 +25,21 @@ fn dimensions() -> Vec<Row> {
             ],
         ),
         requests(
+            "3.4 a Deny of `pods/*` overlaps every subresource of pods, and not pods",
+            &deny("d", &["create pods/*"]),
+            &[
+                ("create pods/exec ns=dev name=x", true),
+                ("get pods/exec ns=dev name=x", true),
+                ("get pods/log ns=dev name=x", false),
+                ("create pods/log ns=dev name=x", true),
+                ("create pods/* ns=dev name=x", true),
+                ("create */log ns=dev name=x", true),
+                ("create * ns=dev name=x", true),
+                ("create pods ns=dev name=x", false),
+                ("create services/log ns=dev name=x", false),
+            ],
+        ),
+        requests(
             "3.4 in a Deny a request-side `*` overlaps everything",
             &deny("d", &["get pods group=apps ns=dev name=web-1"]),
             &[
