@@ -17,6 +17,7 @@ pub mod api;
 pub mod authn;
 pub mod authorizers;
 mod bootstrap;
+mod connections;
 mod cross_site;
 mod hooks;
 mod in_flight;

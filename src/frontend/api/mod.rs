@@ -28,6 +28,7 @@ mod represent;
 mod reviews;
 mod scale;
 mod schema;
+mod shaping;
 mod stages;
 mod strategic;
 mod table;
@@ -57,6 +58,7 @@ pub use addresses::Addresses;
 pub(super) use addresses::assign;
 pub use answer::{Answer, Body};
 pub use dispatch::dispatch;
+pub use shaping::Shaping;
 pub use logs::{Logs, MAX_LINES, MAX_LOGS};
 pub use watches::{MAX_WATCHES_OF_ONE, Watches};
 
@@ -135,7 +137,7 @@ impl Admit for Admission {
         asked: &'a mut Attributes,
         record: &'a mut Record,
     ) -> LocalBoxFuture<'a, Result<(), ApiError>> {
-        Box::pin(async move { Self::mutate(self, asked, record) })
+        Box::pin(self.mutating(asked, record))
     }
 
     fn validate<'a>(
@@ -143,7 +145,7 @@ impl Admit for Admission {
         asked: &'a Attributes,
         record: &'a mut Record,
     ) -> LocalBoxFuture<'a, Result<(), ApiError>> {
-        Box::pin(async move { Self::validate(self, asked, record) })
+        Box::pin(self.validating(asked, record))
     }
 }
 

@@ -2,10 +2,9 @@
 
 use std::time::Instant;
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
-use super::meta;
-use super::{Call, Services};
+use super::{Call, Services, body, meta};
 use crate::frontend::admission::{Attributes, Operation, Record};
 use crate::frontend::journey::{Outcome, Stage, StageName, micros_since};
 use crate::frontend::resources::ResourceType;
@@ -55,6 +54,7 @@ impl Target<'_> {
             old: objects.1,
             subject: call.subject.clone(),
             dry_run,
+            options: options(call, operation, dry_run),
         }
     }
 
@@ -78,6 +78,42 @@ impl Target<'_> {
             StorageError::Full(why) => ApiError::too_many_requests(format!("the storage is full: {why}"), 60),
         }
     }
+}
+
+/// How a request is to be carried out, as admission is told it (`meta/v1`: `CreateOptions` and its like). A client says it in
+/// the query, or, of a deletion, in the body.
+fn options(call: &Call<'_>, operation: Operation, dry_run: bool) -> Value {
+    let kind = match operation {
+        Operation::Create => "CreateOptions",
+        Operation::Update if call.method == "PATCH" => "PatchOptions",
+        Operation::Update => "UpdateOptions",
+        Operation::Delete => "DeleteOptions",
+        Operation::Connect => return Value::Null,
+    };
+    let mut options = match operation {
+        Operation::Delete if !call.body.is_empty() => body::delete_options(call).unwrap_or_default(),
+        _ => Value::default(),
+    };
+    if !options.is_object() {
+        options = json!({});
+    }
+    if let Some(fields) = options.as_object_mut() {
+        fields.insert("apiVersion".to_owned(), "meta.k8s.io/v1".into());
+        fields.insert("kind".to_owned(), kind.into());
+        if dry_run {
+            fields.insert("dryRun".to_owned(), json!(["All"]));
+        }
+        let taken: &[&str] = match operation {
+            Operation::Delete => &["propagationPolicy"],
+            _ => &["fieldManager", "fieldValidation"],
+        };
+        for name in taken {
+            if let Some(value) = call.info.first(name).filter(|value| !value.is_empty()) {
+                fields.entry(*name).or_insert_with(|| value.into());
+            }
+        }
+    }
+    options
 }
 
 /// The third stage of a request, while it goes on.
