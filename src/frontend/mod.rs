@@ -29,6 +29,7 @@ mod path;
 mod pipeline;
 pub mod request_info;
 pub mod resources;
+pub mod sample_webhook;
 pub mod selector;
 mod settings;
 mod start;

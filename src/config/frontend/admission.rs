@@ -1,7 +1,9 @@
 //! `admission`: which plugins are on, and what those of our own are told.
 
 use crate::document::{Diagnostic, Diagnostics, Fields, Node, choice, integer, list, text};
-use crate::frontend::admission::{FrozenAttributes, NamingRule, PLUGINS, RequiredLabels, Scope, ServiceAddress, Settings};
+use crate::frontend::admission::{
+    FrozenAttributes, NamingRule, PLUGINS, RequiredLabels, Scope, ServiceAddress, Settings,
+};
 
 pub(super) fn admission(node: &Node, diagnostics: &mut Diagnostics) -> Option<Settings> {
     let default = Settings::default();

@@ -58,8 +58,8 @@ pub use addresses::Addresses;
 pub(super) use addresses::assign;
 pub use answer::{Answer, Body};
 pub use dispatch::dispatch;
-pub use shaping::Shaping;
 pub use logs::{Logs, MAX_LINES, MAX_LOGS};
+pub use shaping::Shaping;
 pub use watches::{MAX_WATCHES_OF_ONE, Watches};
 
 /// A request that may be carried out.

@@ -43,7 +43,8 @@ pub fn compile_condition(text: &str) -> Result<Expression, CompileError> {
         let first = fields.split('.').next().unwrap_or_default();
         !first.is_empty() && !FIELDS.contains(&first)
     };
-    let unknown = expression.paths().iter().find(|path| path.variable == "request" && is_unknown(&path.fields));
+    let unknown =
+        expression.paths().iter().find(|path| path.variable == "request" && is_unknown(&path.fields));
     match unknown {
         None => Ok(expression),
         Some(path) => Err(CompileError {
@@ -86,9 +87,11 @@ pub(super) enum Matching {
 
 impl Interest {
     pub(super) fn read(webhook: &Value) -> Self {
-        let selector = |field| webhook.get(field).map_or(Ok(LabelSelector::default()), LabelSelector::from_object);
+        let selector =
+            |field| webhook.get(field).map_or(Ok(LabelSelector::default()), LabelSelector::from_object);
         let condition = |condition: &Value| {
-            let compiled = compile_condition(text_at(condition, "/expression")).map_err(|error| error.to_string());
+            let compiled =
+                compile_condition(text_at(condition, "/expression")).map_err(|error| error.to_string());
             (text_at(condition, "/name").to_owned(), compiled)
         };
         Self {
@@ -166,7 +169,8 @@ impl Interest {
 
 impl Rule {
     fn read(rule: &Value) -> Self {
-        let texts = |pointer: &str| items(rule, pointer).filter_map(Value::as_str).map(str::to_owned).collect();
+        let texts =
+            |pointer: &str| items(rule, pointer).filter_map(Value::as_str).map(str::to_owned).collect();
         Self {
             operations: texts("/operations"),
             groups: texts("/apiGroups"),

@@ -155,7 +155,9 @@ impl Webhooks {
                 Ok(Taken::Changed) => {
                     (Outcome::Changed, "changed the object".to_owned(), patch(before.as_ref(), asked))
                 }
-                Ok(Taken::Ignored(why)) => (Outcome::Failed, format!("{why}; its failurePolicy is Ignore"), None),
+                Ok(Taken::Ignored(why)) => {
+                    (Outcome::Failed, format!("{why}; its failurePolicy is Ignore"), None)
+                }
                 Err(Unasked::Denied(error)) => (Outcome::Refused, error.message.clone(), None),
                 Err(Unasked::Failed(error)) => (Outcome::Failed, error.message.clone(), None),
             };
@@ -193,7 +195,8 @@ impl Webhooks {
         for ((index, hook), (mut step, called)) in due.iter().zip(answers.await) {
             let told = called.and_then(|called| match called {
                 Called::Ignored(why) => {
-                    let key = format!("failed-open.validating.webhook.admission.k8s.io/round_0_index_{index}");
+                    let key =
+                        format!("failed-open.validating.webhook.admission.k8s.io/round_0_index_{index}");
                     record.annotations.insert(key, hook.name.clone());
                     step.outcome = Outcome::Failed;
                     step.detail = format!("{why}; its failurePolicy is Ignore");
@@ -220,7 +223,8 @@ impl Webhooks {
             Matching::Unknown(why) => why,
         };
         let began = Instant::now();
-        let detail = if hook.ignores_failure { format!("{why}; its failurePolicy is Ignore") } else { why.clone() };
+        let detail =
+            if hook.ignores_failure { format!("{why}; its failurePolicy is Ignore") } else { why.clone() };
         record.steps.push(Step::new(&hook.name, Outcome::Failed, detail, began));
         if hook.ignores_failure { Ok(false) } else { Err(forbidden(asked, &why)) }
     }
@@ -252,7 +256,11 @@ impl Webhooks {
             let error = ApiError::timeout("request did not complete within requested timeout");
             return Err(Unasked::Failed(error));
         }
-        if hook.ignores_failure { Ok(Called::Ignored(why)) } else { Err(Unasked::Failed(ApiError::internal(why))) }
+        if hook.ignores_failure {
+            Ok(Called::Ignored(why))
+        } else {
+            Err(Unasked::Failed(ApiError::internal(why)))
+        }
     }
 
     /// Takes what a mutating webhook said: the object as it wants it.
@@ -288,10 +296,12 @@ impl Webhooks {
     /// Applies a webhook's patch. One that is none fails the request, whatever the failurePolicy is: the webhook answered.
     fn change(&self, hook: &Hook, patch: &[u8], asked: &mut Attributes) -> Result<bool, ApiError> {
         let failed = |why: &dyn std::fmt::Display| {
-            ApiError::internal(format!("the patch of admission webhook {:?} cannot be applied: {why}", hook.name))
+            ApiError::internal(format!(
+                "the patch of admission webhook {:?} cannot be applied: {why}",
+                hook.name
+            ))
         };
-        let operations: Value =
-            serde_json::from_slice(patch).map_err(|_| failed(&"it is no JSON"))?;
+        let operations: Value = serde_json::from_slice(patch).map_err(|_| failed(&"it is no JSON"))?;
         if operations.as_array().is_some_and(Vec::is_empty) {
             return Ok(false);
         }

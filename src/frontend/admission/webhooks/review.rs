@@ -124,7 +124,8 @@ pub(super) fn read(webhook: &str, is_mutating: bool, uid: &str, body: &[u8]) -> 
         format!("failed to call webhook: the reply is no AdmissionReview ({what})")
     })?;
     let invalid = |why: String| format!("received invalid webhook response: {why}");
-    let response = review.response.ok_or_else(|| "webhook response was absent".to_owned()).map_err(invalid)?;
+    let response =
+        review.response.ok_or_else(|| "webhook response was absent".to_owned()).map_err(invalid)?;
     let said = response.uid.as_deref().unwrap_or_default();
     if said != uid {
         return Err(invalid(format!("expected response.uid={uid:?}, got {:?}", cut(said, 64))));

@@ -67,7 +67,11 @@ fn webhook(is_mutating: bool, webhook: &Value, path: &str, faults: &mut Faults) 
             faults.invalid(at("name"), name, why);
         }
         name if name.split('.').count() < 3 => {
-            faults.invalid(at("name"), name, "should be a domain with at least three segments separated by dots");
+            faults.invalid(
+                at("name"),
+                name,
+                "should be a domain with at least three segments separated by dots",
+            );
         }
         _ => {}
     }
@@ -86,7 +90,11 @@ fn webhook(is_mutating: bool, webhook: &Value, path: &str, faults: &mut Faults) 
     if let Some(timeout) = webhook.get("timeoutSeconds").filter(|timeout| !timeout.is_null())
         && !timeout.as_i64().is_some_and(|timeout| (1..=30).contains(&timeout))
     {
-        faults.invalid_value(at("timeoutSeconds"), timeout, "the timeout value must be between 1 and 30 seconds");
+        faults.invalid_value(
+            at("timeoutSeconds"),
+            timeout,
+            "the timeout value must be between 1 and 30 seconds",
+        );
     }
     for field in ["namespaceSelector", "objectSelector"] {
         let selector = webhook.get(field).filter(|selector| !selector.is_null());
@@ -127,7 +135,8 @@ fn client(client: &Value, path: &str, faults: &mut Faults) {
         }
         return;
     }
-    for (field, why) in [("name", "service name is required"), ("namespace", "service namespace is required")] {
+    for (field, why) in [("name", "service name is required"), ("namespace", "service namespace is required")]
+    {
         if text_at(client, &format!("/service/{field}")).is_empty() {
             faults.required(format!("{path}.service.{field}"), why);
         }
@@ -373,7 +382,11 @@ mod tests {
             ("/rules/0/resources", json!(["pods/*", "pods/status"]), "if 'pods/*' is present"),
             ("/rules/0/resources", json!(["*/scale", "a/scale"]), "if '*/scale' is present"),
             ("/rules/0/scope", json!("Here"), "scope"),
-            ("/objectSelector", json!({"matchExpressions": [{"key": "a", "operator": "Is"}]}), "objectSelector"),
+            (
+                "/objectSelector",
+                json!({"matchExpressions": [{"key": "a", "operator": "Is"}]}),
+                "objectSelector",
+            ),
             ("/namespaceSelector", json!({"matchLabels": {"a b": "c"}}), "namespaceSelector"),
             ("/matchConditions", json!([{"name": "a", "expression": "1 +"}]), "compilation failed"),
             ("/matchConditions", json!([{"name": "a", "expression": "nobody.is"}]), "compilation failed"),

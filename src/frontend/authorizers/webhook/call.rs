@@ -103,13 +103,7 @@ impl Caller {
         let path = rest.find('/').and_then(|slash| rest.get(slash..)).unwrap_or("/");
         let target = format!("{path}?timeout={}", in_words(timeout));
         let connections = Connections::new(endpoint.client.with_max_body(MAX_REPLY_BYTES), endpoint.url);
-        Ok(Self {
-            target,
-            timeout,
-            retry,
-            calls: Semaphore::new(MAX_CONCURRENT_CALLS),
-            connections,
-        })
+        Ok(Self { target, timeout, retry, calls: Semaphore::new(MAX_CONCURRENT_CALLS), connections })
     }
 
     /// Asks until there is an answer, or no hope of one. Every try has the timeout for itself.
