@@ -39,7 +39,7 @@ pub(super) async fn serve(
     payload: web::Payload,
 ) -> HttpResponse {
     let began = Instant::now();
-    let walk = Walk::new(&request, (frontend.clock)());
+    let walk = Walk::new(&request, (frontend.clock)(), began);
     let answered = walk.through(&frontend, &request, payload).await;
     walk.end(&frontend, began, answered)
 }
@@ -49,6 +49,7 @@ struct Walk {
     journey: RefCell<Journey>,
     warnings: RefCell<Vec<String>>,
     now: Timestamp,
+    began: Instant,
 }
 
 impl api::Trace for Walk {
@@ -66,7 +67,7 @@ impl api::Trace for Walk {
 }
 
 impl Walk {
-    fn new(request: &HttpRequest, now: Timestamp) -> Self {
+    fn new(request: &HttpRequest, now: Timestamp, began: Instant) -> Self {
         let agent = request
             .headers()
             .get(USER_AGENT)
@@ -90,7 +91,7 @@ impl Walk {
             message: None,
             micros: 0,
         };
-        Self { journey: RefCell::new(journey), warnings: RefCell::default(), now }
+        Self { journey: RefCell::new(journey), warnings: RefCell::default(), now, began }
     }
 
     /// One stage after the other; the first refusal is the answer.
@@ -121,6 +122,7 @@ impl Walk {
             headers: request.headers(),
             body,
             now: self.now,
+            began: self.began,
             trace: self,
         };
         let mut answer = api::dispatch(call).await?;

@@ -110,7 +110,7 @@ pub struct Record {
     pub warnings: Vec<String>,
     /// For the audit event, by `PLUGIN/KEY`.
     pub annotations: BTreeMap<String, String>,
-    /// Until when all webhooks are to have answered; set when the first is asked.
+    /// Until when all webhooks are to have answered; where nobody says, it is set when the first is asked.
     pub deadline: Option<Instant>,
 }
 

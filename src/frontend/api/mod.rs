@@ -38,6 +38,7 @@ mod watch;
 mod watches;
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use actix_web::http::header::HeaderMap;
 use bytes::Bytes;
@@ -78,6 +79,8 @@ pub struct Call<'a> {
     pub body: Bytes,
     /// When it came.
     pub now: Timestamp,
+    /// The same, by the clock that measures how long it takes.
+    pub began: Instant,
     /// Where it leaves what happens to it.
     pub trace: &'a dyn Trace,
 }

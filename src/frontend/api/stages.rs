@@ -5,6 +5,7 @@ use std::time::Instant;
 use serde_json::{Value, json};
 
 use super::{Call, Services, body, meta};
+use crate::frontend::admission::webhooks::MAX_REQUEST_TIME;
 use crate::frontend::admission::{Attributes, Operation, Record};
 use crate::frontend::journey::{Outcome, Stage, StageName, micros_since};
 use crate::frontend::resources::ResourceType;
@@ -125,7 +126,9 @@ pub(super) struct Admitting<'a> {
 
 impl<'a> Admitting<'a> {
     pub(super) fn begin(call: &'a Call<'a>) -> Self {
-        Self { call, began: Instant::now(), record: Record::default() }
+        // However often a change is tried again, and however many objects are deleted, the time is the request's.
+        let deadline = call.began.checked_add(MAX_REQUEST_TIME);
+        Self { call, began: Instant::now(), record: Record { deadline, ..Record::default() } }
     }
 
     /// Has the object changed.

@@ -11,6 +11,7 @@ use serde_json::{Map, Value, json};
 use super::matching::kind_of;
 use crate::frontend::admission::Attributes;
 use crate::frontend::authn::user_info;
+use crate::frontend::json;
 use crate::frontend::selector::{is_dns_subdomain, is_label_key};
 use crate::frontend::status::ApiError;
 
@@ -20,9 +21,9 @@ const KIND: &str = "AdmissionReview";
 /// How long the message of a refusal may be, in characters: it comes from outside.
 const MAX_MESSAGE_CHARS: usize = 4_096;
 /// How many audit annotations of one reply are kept.
-const MAX_ANNOTATIONS: usize = 64;
+const MAX_ANNOTATIONS: usize = 16;
 /// How long the value of an audit annotation may be, in characters.
-const MAX_ANNOTATION_CHARS: usize = 4_096;
+const MAX_ANNOTATION_CHARS: usize = 1_024;
 /// How many warnings of one reply are kept. What of their text is sent, the answer bounds.
 const MAX_WARNINGS: usize = 64;
 
@@ -118,11 +119,16 @@ struct Status {
 /// # Errors
 /// Where it is no reply to this review: the call has failed, in these words.
 pub(super) fn read(webhook: &str, is_mutating: bool, uid: &str, body: &[u8]) -> Result<Reply, String> {
-    // The text of a parser's error may quote the reply, which is somebody else's.
-    let review: Review = serde_json::from_slice(body).map_err(|error| {
-        let what = format!("line {} column {}", error.line(), error.column());
-        format!("failed to call webhook: the reply is no AdmissionReview ({what})")
-    })?;
+    let no_review = || "failed to call webhook: the reply is no AdmissionReview".to_owned();
+    // What is wrong in particular is not told: it may quote the reply, which is somebody else's.
+    let review = json::strict(body).map_err(|_| no_review())?;
+    // A list would be read as the fields in their order.
+    let is_object =
+        |pointer: &str| review.pointer(pointer).is_none_or(|part| part.is_object() || part.is_null());
+    if !review.is_object() || !is_object("/response") || !is_object("/response/status") {
+        return Err(no_review());
+    }
+    let review: Review = serde_json::from_value(review).map_err(|_| no_review())?;
     let invalid = |why: String| format!("received invalid webhook response: {why}");
     let response =
         review.response.ok_or_else(|| "webhook response was absent".to_owned()).map_err(invalid)?;

@@ -66,10 +66,20 @@ fn every_rule_of_a_reply_is_held() {
         ),
         (json!({"response": {"uid": "u-1", "allowed": true}}), "expected webhook response of"),
         (json!([]), "no AdmissionReview"),
+        (
+            json!(["admission.k8s.io/v1", "AdmissionReview", {"uid": "u-1", "allowed": true}]),
+            "no AdmissionReview",
+        ),
+        (
+            json!({"apiVersion": "admission.k8s.io/v1", "kind": "AdmissionReview", "response": ["u-1", true]}),
+            "no AdmissionReview",
+        ),
     ] {
         let error = read("a.example.com", true, "u-1", body.to_string().as_bytes()).unwrap_err();
         assert!(error.contains(why), "{body}: {error}");
     }
+    let twice = r#"{"apiVersion":"admission.k8s.io/v1","kind":"AdmissionReview","response":{"uid":"u-1","allowed":false,"allowed":true}}"#;
+    assert!(read("a.example.com", true, "u-1", twice.as_bytes()).is_err());
 }
 
 #[test]
