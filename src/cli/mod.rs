@@ -1,6 +1,7 @@
 //! The command line: one file a command. Everything is composed here, and nowhere else.
 
 mod admin;
+mod admission_webhook;
 mod check;
 mod convert;
 mod demo;
@@ -38,6 +39,7 @@ enum Command {
     Demo(demo::Arguments),
     Serve(serve::Arguments),
     Frontend(frontend::Arguments),
+    AdmissionWebhook(admission_webhook::Arguments),
     Check(check::Arguments),
     Convert(convert::Arguments),
     Explain(Box<explain::Arguments>),
@@ -72,6 +74,7 @@ pub fn main() -> ExitCode {
         Command::Demo(arguments) => demo::run(&arguments),
         Command::Serve(arguments) => serve::run(&arguments),
         Command::Frontend(arguments) => frontend::run(&arguments),
+        Command::AdmissionWebhook(arguments) => admission_webhook::run(&arguments),
         Command::Check(arguments) => check::run(&arguments),
         Command::Convert(arguments) => convert::run(&arguments),
         Command::Explain(arguments) => explain::run(&arguments),

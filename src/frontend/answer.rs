@@ -181,8 +181,8 @@ pub(super) fn response(
     };
     insert("audit-id", id);
     insert("x-content-type-options", "nosniff");
-    for warning in warnings {
-        insert("warning", &warning_header(warning));
+    for warning in bounded(warnings) {
+        insert("warning", &warning_header(&warning));
     }
     // So that a browser asks for a name and a password (RFC 7617, 2); an API server has no such header.
     if unauthorized && asks_for_password {
@@ -192,6 +192,31 @@ pub(super) fn response(
         );
     }
     response
+}
+
+/// How long all warnings together may be before each is cut, in characters
+/// (`k8s.io/apiserver/pkg/endpoints/filters/warning.go`: `truncateAtTotalRunes`).
+const MAX_WARNINGS_CHARS: usize = 4 * 1024;
+/// How long each is then (`truncateItemRunes`).
+const CUT_WARNING_CHARS: usize = 256;
+
+/// The warnings that are sent: each once, and where they are too long together, each cut, and the last ones left out.
+fn bounded(warnings: &[String]) -> Vec<String> {
+    let mut seen = std::collections::HashSet::new();
+    let each: Vec<&String> =
+        warnings.iter().filter(|text| !text.is_empty() && seen.insert(text.as_str())).collect();
+    let length = |text: &str| text.chars().count();
+    if each.iter().map(|text| length(text)).sum::<usize>() <= MAX_WARNINGS_CHARS {
+        return each.into_iter().cloned().collect();
+    }
+    let mut written = 0;
+    let cut = each.into_iter().map(|text| text.chars().take(CUT_WARNING_CHARS).collect::<String>());
+    cut.take_while(|text| {
+        let is_room = written < MAX_WARNINGS_CHARS;
+        written += length(text);
+        is_room
+    })
+    .collect()
 }
 
 /// A warning as a header (RFC 7234, 5.5; `k8s.io/apimachinery/pkg/util/net/http.go`: `NewWarningHeader`).
@@ -214,6 +239,17 @@ mod tests {
     #[test]
     fn a_warning_is_quoted() {
         assert_eq!(warning_header("a \"b\"\r\n\\c"), "299 - \"a \\\"b\\\"  \\\\c\"");
+    }
+
+    #[test]
+    fn warnings_that_are_too_long_together_are_cut_and_the_last_left_out() {
+        let long = |nth: usize, chars: usize| format!("{nth:03}{}", "\u{e9}".repeat(chars - 3));
+        let fits: Vec<String> = vec![long(0, 2_048), long(1, 2_048), long(1, 2_048), String::new()];
+        assert_eq!(bounded(&fits), fits[..2]);
+        let many: Vec<String> = (0..40).map(|nth| long(nth, 2_048)).collect();
+        let cut = bounded(&many);
+        assert_eq!(cut.len(), 16);
+        assert!(cut.iter().all(|text| text.chars().count() == 256));
     }
 
     #[test]

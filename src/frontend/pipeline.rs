@@ -41,13 +41,13 @@ pub(super) async fn serve(
     payload: web::Payload,
 ) -> HttpResponse {
     let began = Instant::now();
-    let walk = Walk::new(&request, (frontend.clock)());
+    let walk = Walk::new(&request, (frontend.clock)(), began);
     let passed = walk.through(&frontend, &request, payload).await;
     if !takes_body(request.method()) {
-        return walk.carry_out(&frontend, &request, passed, began).await;
+        return walk.carry_out(&frontend, &request, passed).await;
     }
     let carried =
-        tokio::task::spawn_local(async move { walk.carry_out(&frontend, &request, passed, began).await });
+        tokio::task::spawn_local(async move { walk.carry_out(&frontend, &request, passed).await });
     match carried.await {
         Ok(response) => response,
         Err(ended) => match ended.try_into_panic() {
@@ -71,6 +71,7 @@ struct Walk {
     journey: RefCell<Journey>,
     warnings: RefCell<Vec<String>>,
     now: Timestamp,
+    began: Instant,
 }
 
 impl api::Trace for Walk {
@@ -88,7 +89,7 @@ impl api::Trace for Walk {
 }
 
 impl Walk {
-    fn new(request: &HttpRequest, now: Timestamp) -> Self {
+    fn new(request: &HttpRequest, now: Timestamp, began: Instant) -> Self {
         let agent = request
             .headers()
             .get(USER_AGENT)
@@ -112,7 +113,7 @@ impl Walk {
             message: None,
             micros: 0,
         };
-        Self { journey: RefCell::new(journey), warnings: RefCell::default(), now }
+        Self { journey: RefCell::new(journey), warnings: RefCell::default(), now, began }
     }
 
     /// The first two stages, and the body; the first refusal is the answer.
@@ -144,7 +145,6 @@ impl Walk {
         frontend: &Frontend,
         request: &HttpRequest,
         passed: Result<Passed, ApiError>,
-        began: Instant,
     ) -> HttpResponse {
         let answered = match passed {
             Err(error) => Err(error),
@@ -158,6 +158,7 @@ impl Walk {
                     headers: request.headers(),
                     body,
                     now: self.now,
+                    began: self.began,
                     trace: &self,
                 };
                 api::dispatch(call).await
@@ -169,7 +170,7 @@ impl Walk {
             }
             answer
         });
-        self.end(frontend, began, answered)
+        self.end(frontend, answered)
     }
 
     /// The first stage.
@@ -286,7 +287,8 @@ impl Walk {
     }
 
     /// Writes down how it ended, and makes the answer.
-    fn end(self, frontend: &Frontend, began: Instant, answered: Result<Answer, ApiError>) -> HttpResponse {
+    fn end(self, frontend: &Frontend, answered: Result<Answer, ApiError>) -> HttpResponse {
+        let began = self.began;
         let mut journey = self.journey.into_inner();
         if let Err(error) = &answered {
             journey.reason = Some(error.reason.to_owned());

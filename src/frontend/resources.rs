@@ -69,6 +69,7 @@ const fn cluster(resource: &'static str, singular: &'static str, kind: &'static 
 }
 
 const RBAC: &str = "rbac.authorization.k8s.io";
+const ADMISSION: &str = "admissionregistration.k8s.io";
 
 /// Everything, in the order of discovery.
 pub static RESOURCES: &[ResourceType] = &[
@@ -99,6 +100,24 @@ pub static RESOURCES: &[ResourceType] = &[
     review("authorization.k8s.io", "selfsubjectaccessreviews", "SelfSubjectAccessReview"),
     review("authorization.k8s.io", "selfsubjectrulesreviews", "SelfSubjectRulesReview"),
     review("authorization.k8s.io", "subjectaccessreviews", "SubjectAccessReview"),
+    ResourceType {
+        group: ADMISSION,
+        categories: &["api-extensions"],
+        ..cluster(
+            "mutatingwebhookconfigurations",
+            "mutatingwebhookconfiguration",
+            "MutatingWebhookConfiguration",
+        )
+    },
+    ResourceType {
+        group: ADMISSION,
+        categories: &["api-extensions"],
+        ..cluster(
+            "validatingwebhookconfigurations",
+            "validatingwebhookconfiguration",
+            "ValidatingWebhookConfiguration",
+        )
+    },
 ];
 
 const fn review(group: &'static str, resource: &'static str, kind: &'static str) -> ResourceType {

@@ -56,6 +56,50 @@ impl LabelSelector {
         Ok(Self(requirements))
     }
 
+    /// Reads a selector as objects have it (`metav1.LabelSelector`: `matchLabels` and `matchExpressions`).
+    ///
+    /// # Errors
+    /// What is wrong with it, in words.
+    pub fn from_object(selector: &Value) -> Result<Self, String> {
+        let mut requirements = Vec::new();
+        let labels = selector.get("matchLabels").and_then(Value::as_object);
+        for (key, value) in labels.into_iter().flatten() {
+            let values = vec![value.as_str().unwrap_or_default().to_owned()];
+            requirements.push(Requirement { key: key.clone(), operator: Operator::In, values });
+        }
+        for demand in super::meta::items(selector, "/matchExpressions") {
+            let operator = match super::meta::text_at(demand, "/operator") {
+                "In" => Operator::In,
+                "NotIn" => Operator::NotIn,
+                "Exists" => Operator::Exists,
+                "DoesNotExist" => Operator::DoesNotExist,
+                other => return Err(format!("{other:?} is not a valid label selector operator")),
+            };
+            let values: Vec<String> = super::meta::items(demand, "/values")
+                .map(|value| value.as_str().unwrap_or_default().to_owned())
+                .collect();
+            let key = super::meta::text_at(demand, "/key").to_owned();
+            if values.is_empty() == matches!(operator, Operator::In | Operator::NotIn) {
+                return Err(format!(
+                    "values of {key:?} must be specified when `operator` is 'In' or 'NotIn', and only then"
+                ));
+            }
+            requirements.push(Requirement { key, operator, values });
+        }
+        if requirements.len() > MAX_REQUIREMENTS {
+            return Err(format!("a selector may have {MAX_REQUIREMENTS} requirements"));
+        }
+        for Requirement { key, values, .. } in &requirements {
+            if !is_label_key(key) {
+                return Err(format!("{key:?} is no valid label key"));
+            }
+            if let Some(value) = values.iter().find(|value| !is_label_value(value)) {
+                return Err(format!("{value:?} is no valid label value"));
+            }
+        }
+        Ok(Self(requirements))
+    }
+
     /// Whether labels are as demanded.
     #[must_use]
     pub fn matches(&self, labels: &BTreeMap<String, String>) -> bool {

@@ -8,7 +8,7 @@ use jiff::Timestamp;
 use tokio::runtime::Handle;
 use tokio::sync::watch;
 
-use super::api::{Addresses, Logs, Services, recover};
+use super::api::{Addresses, Logs, Services, Shaping, recover};
 use super::authn::{self, Authenticators, SigningKeySource, TokenError, TokenSpec};
 use super::authorizers::{Chain, abac, configuration, rbac::Rbac};
 use super::hooks::Stages;
@@ -158,7 +158,11 @@ impl Prepared {
         let services = Services {
             addresses: Addresses::default(),
             storage: Arc::clone(&storage),
-            admission: Arc::new(admission::Admission::new(settings.admission, Arc::clone(&storage))),
+            admission: Arc::new(admission::Admission::new(
+                settings.admission,
+                Arc::clone(&storage),
+                Arc::new(Shaping),
+            )),
             hooks: Arc::new(stages),
             logs: Arc::new(Logs::default()),
             watches: Arc::default(),

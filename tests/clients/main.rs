@@ -13,6 +13,7 @@
     reason = "a test that cannot go on is to fail, and tests read files and clocks"
 )]
 
+mod admission_webhooks;
 mod attacks;
 mod browser;
 mod changes;

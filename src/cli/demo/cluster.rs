@@ -4,6 +4,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::path::Path;
 use std::sync::Arc;
 
+use data_encoding::BASE64;
 use jiff::Timestamp;
 use tokio::sync::watch;
 
@@ -12,12 +13,20 @@ use crate::cli::frontend::read_configuration;
 use crate::cli::service::Service;
 use crate::cli::{Failure, say};
 use crate::document::Source;
+use crate::frontend::sample_webhook::application;
 use crate::frontend::{Parts, Prepared, Running};
+use crate::server::{self, ListenerSettings};
 use crate::telemetry::Metrics;
-use crate::tls::{Authority, Identity};
+use crate::tls::{Authority, Identity, MinVersion, ServerContext, ServerSettings};
 
 /// The objects that are there from the start.
 const OBJECTS: &str = include_str!("objects.yaml");
+
+/// The configurations of the sample webhooks, which run within the demo.
+const WEBHOOKS: &str = include_str!("webhooks.yaml");
+
+/// The annotation that the sample writes. Another than that of the front end's own plugin, so that both are to be seen.
+const REQUESTED_BY: &str = "sample.bailiwick.dev/requested-by";
 
 /// What the front end is configured with. `FRONTEND` is where it listens.
 const CONFIGURATION: &str = include_str!("frontend.yaml");
@@ -117,6 +126,7 @@ fn file_name(user: &str) -> &str {
 /// A front end beside the demo's webhook.
 pub(super) struct Cluster {
     pub(super) running: Running,
+    webhooks: server::Running,
     stop: watch::Sender<bool>,
 }
 
@@ -133,10 +143,11 @@ impl Cluster {
         let authorization = AUTHORIZATION.replace("FOLDER", &folder.display().to_string());
         write(&folder.join("authorization.yaml"), &authorization, 0o644)?;
         write_configuration(folder, &SocketAddr::from((Ipv4Addr::LOCALHOST, 0)))?;
+        let (stop, stopped) = watch::channel(false);
+        let webhooks = webhooks(folder, metrics, stopped.clone())?;
         let path = folder.join("frontend.yaml");
         let text = std::fs::read(&path).map_err(Failure::operational)?;
         let configuration = read_configuration(Source::new(path.display().to_string(), text))?;
-        let (stop, stopped) = watch::channel(false);
         let parts = Parts {
             // The same people as the webhook asks for: a change of the file is one for both.
             directory: service.people(),
@@ -147,7 +158,7 @@ impl Cluster {
         };
         let running = runtime.block_on(Prepared::new(configuration.frontend, parts))?.serve()?;
         write_configuration(folder, &running.address())?;
-        Ok(Self { running, stop })
+        Ok(Self { running, webhooks, stop })
     }
 
     /// Writes a kubeconfig for each of its people.
@@ -181,7 +192,33 @@ impl Cluster {
         // The listener is gone where nobody receives this.
         let _sent = self.stop.send(true);
         self.running.join().await;
+        self.webhooks.join().await;
     }
+}
+
+/// Starts the sample webhooks, and writes the objects that have them asked.
+fn webhooks(
+    folder: &Path,
+    metrics: &Metrics,
+    stop: watch::Receiver<bool>,
+) -> Result<server::Running, Failure> {
+    let settings = ServerSettings {
+        cert_file: folder.join("server.pem"),
+        key_file: folder.join("server.key"),
+        client_ca_file: None,
+        crl_file: None,
+        min_version: MinVersion::default(),
+    };
+    let tls = ServerContext::from_files("sample-webhooks", settings, metrics)?;
+    let listener = ListenerSettings::new("sample-webhooks", SocketAddr::from((Ipv4Addr::LOCALHOST, 0)));
+    let running = server::serve(listener, Some(tls), application(REQUESTED_BY.to_owned()), stop)
+        .map_err(|error| Failure::operational(format!("the sample webhooks cannot listen: {error}")))?;
+    let ca = std::fs::read(folder.join("ca.pem")).map_err(Failure::operational)?;
+    let objects = WEBHOOKS
+        .replace("ADDRESS/", &format!("{}/", running.address))
+        .replace("caBundle: CA_BUNDLE", &format!("caBundle: {}", BASE64.encode(&ca)));
+    write(&folder.join("webhooks.yaml"), &objects, 0o644)?;
+    Ok(running)
 }
 
 fn write_configuration(folder: &Path, address: &SocketAddr) -> Result<(), Failure> {
@@ -230,6 +267,12 @@ There is a small API server in front of it: {dir}/kubeconfigs has somebody for e
   kubectl get secrets -n payments-prod                  # refused by a policy
   kubectl run job -n payments-dev --image=nginx         # refused by admission: it has no label app
   kubectl run job -n payments-dev --image=nginx -l app=job
+
+Two webhooks of admission are asked about namespaces with the label bailiwick.dev/sample-webhooks:
+
+  export KUBECONFIG={dir}/kubeconfigs/admin.yaml
+  kubectl run nb-job -n notebooks-research --image=nginx                # mutated: who asked is an annotation; and warned
+  kubectl run nb-root -n notebooks-research --image=nginx --privileged  # refused by the validating one
 
 What happened to each request? In words, or in a browser by way of `kubectl proxy --port=8080`, at /debug/journeys:
 

@@ -16,6 +16,7 @@ mod service_account;
 mod settings;
 #[cfg(test)]
 mod tests;
+pub mod webhooks;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -32,7 +33,8 @@ use crate::model::Subject;
 pub use frozen_attributes::FrozenAttributes;
 pub use naming_convention::NamingRule;
 pub use required_labels::RequiredLabels;
-pub use settings::{PLUGINS, PluginName, Scope, Settings};
+pub use settings::{PLUGINS, PluginName, Scope, ServiceAddress, Settings};
+use webhooks::{Shape, Webhooks};
 
 /// What is to be done with an object.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -68,6 +70,21 @@ pub struct Attributes {
     pub subject: Subject,
     /// Whether nothing will be stored whatever comes of it.
     pub dry_run: bool,
+    /// How it is to be done: `CreateOptions` and the like of `meta.k8s.io/v1`.
+    pub options: Value,
+}
+
+impl Operation {
+    /// As reviews have it (`admission/v1.Operation`).
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Create => "CREATE",
+            Self::Update => "UPDATE",
+            Self::Delete => "DELETE",
+            Self::Connect => "CONNECT",
+        }
+    }
 }
 
 impl std::fmt::Debug for Attributes {
@@ -93,6 +110,8 @@ pub struct Record {
     pub warnings: Vec<String>,
     /// For the audit event, by `PLUGIN/KEY`.
     pub annotations: BTreeMap<String, String>,
+    /// Until when all webhooks are to have answered; where nobody says, it is set when the first is asked.
+    pub deadline: Option<Instant>,
 }
 
 /// What a plugin did with an object that it let pass.
@@ -150,6 +169,9 @@ const MAX_WARNING_CHARS: usize = 256;
 pub struct Admission {
     plugins: Vec<Box<dyn Plugin>>,
     storage: Arc<Storage>,
+    webhooks: Webhooks,
+    asks_mutating: bool,
+    asks_validating: bool,
 }
 
 impl std::fmt::Debug for Admission {
@@ -161,8 +183,8 @@ impl std::fmt::Debug for Admission {
 impl Admission {
     /// The chain of the plugins that are on, in the one order that there is.
     #[must_use]
-    pub fn new(settings: Settings, storage: Arc<Storage>) -> Self {
-        let Settings { plugins: on, naming, labels, frozen } = settings;
+    pub fn new(settings: Settings, storage: Arc<Storage>, shape: Arc<dyn Shape>) -> Self {
+        let Settings { plugins: on, naming, labels, frozen, services } = settings;
         let plugins: Vec<Box<dyn Plugin>> = vec![
             Box::new(namespace_lifecycle::NamespaceLifecycle),
             Box::new(service_account::ServiceAccount),
@@ -173,7 +195,46 @@ impl Admission {
             Box::new(frozen_attributes::FrozenAttributesPlugin::new(frozen)),
         ];
         let plugins = plugins.into_iter().filter(|plugin| on.contains(&plugin.name())).collect();
-        Self { plugins, storage }
+        Self {
+            plugins,
+            webhooks: Webhooks::new(Arc::clone(&storage), shape, services),
+            storage,
+            asks_mutating: on.contains(&PluginName::MutatingAdmissionWebhook),
+            asks_validating: on.contains(&PluginName::ValidatingAdmissionWebhook),
+        }
+    }
+
+    /// The first half: plugins change the object, then webhooks. Where a webhook did, all of them are asked once more, the
+    /// webhooks as far as they want to be (`reinvocationPolicy`).
+    ///
+    /// # Errors
+    /// The first refusal.
+    pub async fn mutating(&self, asked: &mut Attributes, record: &mut Record) -> Result<(), ApiError> {
+        self.mutate(asked, record)?;
+        if !self.asks_mutating {
+            return Ok(());
+        }
+        let mut rounds = self.webhooks.rounds(asked);
+        self.webhooks.mutate(&mut rounds, asked, record).await?;
+        if !rounds.is_another_due() {
+            return Ok(());
+        }
+        let told = record.steps.len();
+        let again = self.mutate(asked, record);
+        // What plugins find in order once more is not told once more.
+        let second = record.steps.split_off(told.min(record.steps.len()));
+        record.steps.extend(second.into_iter().filter(|step| step.outcome != Outcome::Passed));
+        again?;
+        self.webhooks.mutate(&mut rounds, asked, record).await
+    }
+
+    /// The second half: plugins judge the object, then webhooks.
+    ///
+    /// # Errors
+    /// The first refusal.
+    pub async fn validating(&self, asked: &Attributes, record: &mut Record) -> Result<(), ApiError> {
+        self.validate(asked, record)?;
+        if self.asks_validating { self.webhooks.validate(asked, record).await } else { Ok(()) }
     }
 
     /// Has each plugin change the object.

@@ -19,6 +19,10 @@ pub enum PluginName {
     RequiredLabels,
     /// Owner and classification are not changed by those whom they concern.
     FrozenAttributes,
+    /// Webhooks change objects.
+    MutatingAdmissionWebhook,
+    /// Webhooks judge objects.
+    ValidatingAdmissionWebhook,
 }
 
 /// All plugins by name, in the order in which they are asked.
@@ -30,6 +34,8 @@ pub const PLUGINS: &[(&str, PluginName)] = &[
     ("NodeRestriction", PluginName::NodeRestriction),
     ("RequiredLabels", PluginName::RequiredLabels),
     ("FrozenAttributes", PluginName::FrozenAttributes),
+    ("MutatingAdmissionWebhook", PluginName::MutatingAdmissionWebhook),
+    ("ValidatingAdmissionWebhook", PluginName::ValidatingAdmissionWebhook),
 ];
 
 impl PluginName {
@@ -56,6 +62,21 @@ pub struct Settings {
     pub labels: Vec<RequiredLabels>,
     /// Which labels and annotations are frozen.
     pub frozen: FrozenAttributes,
+    /// Where the services of webhooks are: there is no cluster network that knows.
+    pub services: Vec<ServiceAddress>,
+}
+
+/// Where a service is that a webhook's `clientConfig.service` names. Its certificate is for `NAME.NAMESPACE.svc`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ServiceAddress {
+    /// The namespace of the service.
+    pub namespace: String,
+    /// Its name.
+    pub name: String,
+    /// Its port, as `clientConfig.service.port` has it.
+    pub port: u16,
+    /// `HOST:PORT` to connect to.
+    pub address: String,
 }
 
 impl Default for Settings {
@@ -67,10 +88,13 @@ impl Default for Settings {
                 PluginName::ServiceAccount,
                 PluginName::NodeRestriction,
                 PluginName::FrozenAttributes,
+                PluginName::MutatingAdmissionWebhook,
+                PluginName::ValidatingAdmissionWebhook,
             ],
             naming: Vec::new(),
             labels: Vec::new(),
             frozen: FrozenAttributes::default(),
+            services: Vec::new(),
         }
     }
 }

@@ -26,8 +26,10 @@ fn fixture() -> Fixture {
         ],
         labels: vec![RequiredLabels { scope: scope(&["payments-*"], &["pods"]), labels: vec!["app".into()] }],
         frozen: FrozenAttributes::default(),
+        services: Vec::new(),
     };
-    let it = Fixture { admission: Admission::new(settings, Arc::clone(&storage)), storage };
+    let shape = Arc::new(crate::frontend::api::Shaping);
+    let it = Fixture { admission: Admission::new(settings, Arc::clone(&storage), shape), storage };
     for name in ["payments-dev", "shop", "default"] {
         it.store("namespaces", "", name, json!({"metadata": {"name": name}}));
         it.store(
@@ -82,6 +84,7 @@ fn create(resource: &str, namespace: &str, object: Value) -> Attributes {
         old: None,
         subject: user("bob", &["system:authenticated"]),
         dry_run: false,
+        options: Value::Null,
     }
 }
 

@@ -121,6 +121,13 @@ pub(super) fn shape(
     Ok(())
 }
 
+/// Brings an object that was changed on its way into the shape of its kind: what is not known is dropped.
+pub(super) fn reshape(expected: &Expected, object: &mut Value) -> Result<(), ApiError> {
+    let Some(message) = schema::message(expected.kind) else { return Err(ApiError::no_such_path()) };
+    typed(expected, object)?;
+    fit(message, object, &expected.api_version).map(drop)
+}
+
 fn fit(message: &'static Message, object: &mut Value, version: &str) -> Result<Vec<String>, ApiError> {
     conform(message, object).map_err(|fault| cannot(message.name, version, &fault.to_string()))
 }

@@ -30,6 +30,10 @@ pub(super) fn of_kind(name: &str) -> &'static str {
         }
         "RoleBinding" => "Gives a Role or a ClusterRole to subjects, in one namespace.",
         "ClusterRoleBinding" => "Gives a ClusterRole to subjects, in the whole cluster.",
+        "MutatingWebhookConfiguration" => {
+            "Programs outside that are asked to change objects before they are stored."
+        }
+        "ValidatingWebhookConfiguration" => "Programs outside that are asked whether objects may be stored.",
         "TokenRequest" => "Asks for a token of a ServiceAccount.",
         "TokenReview" => "Asks who somebody is who shows a token.",
         "SelfSubjectReview" => "Asks who the requester is.",

@@ -29,6 +29,7 @@ mod represent;
 mod reviews;
 mod scale;
 mod schema;
+mod shaping;
 mod stages;
 mod strategic;
 mod table;
@@ -38,6 +39,7 @@ mod watch;
 mod watches;
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use actix_web::http::header::HeaderMap;
 use bytes::Bytes;
@@ -60,6 +62,7 @@ pub use answer::{Answer, Body};
 pub use dispatch::dispatch;
 pub use logs::{Logs, MAX_LINES, MAX_LOGS};
 pub(super) use recover::recover;
+pub use shaping::Shaping;
 pub use watches::{MAX_WATCHES_OF_ONE, Watches};
 
 /// A request that may be carried out.
@@ -78,6 +81,8 @@ pub struct Call<'a> {
     pub body: Bytes,
     /// When it came.
     pub now: Timestamp,
+    /// The same, by the clock that measures how long it takes.
+    pub began: Instant,
     /// Where it leaves what happens to it.
     pub trace: &'a dyn Trace,
 }
@@ -137,7 +142,7 @@ impl Admit for Admission {
         asked: &'a mut Attributes,
         record: &'a mut Record,
     ) -> LocalBoxFuture<'a, Result<(), ApiError>> {
-        Box::pin(async move { Self::mutate(self, asked, record) })
+        Box::pin(self.mutating(asked, record))
     }
 
     fn validate<'a>(
@@ -145,7 +150,7 @@ impl Admit for Admission {
         asked: &'a Attributes,
         record: &'a mut Record,
     ) -> LocalBoxFuture<'a, Result<(), ApiError>> {
-        Box::pin(async move { Self::validate(self, asked, record) })
+        Box::pin(self.validating(asked, record))
     }
 }
 

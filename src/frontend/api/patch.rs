@@ -118,6 +118,13 @@ fn operations(value: Value) -> Result<Vec<PatchOperation>, ApiError> {
     Ok(operations)
 }
 
+/// Applies a JSON Patch that is no client's, within the same bounds. Says whether it has any operation.
+pub(super) fn apply_operations(patch: Value, object: &mut Value) -> Result<bool, ApiError> {
+    let operations = operations(patch)?;
+    apply_json(&operations, object)?;
+    Ok(!operations.is_empty())
+}
+
 fn apply_json(operations: &[PatchOperation], object: &mut Value) -> Result<(), ApiError> {
     for operation in operations {
         json_patch::patch(object, std::slice::from_ref(operation)).map_err(|error| {

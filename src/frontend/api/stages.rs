@@ -2,10 +2,10 @@
 
 use std::time::Instant;
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
-use super::meta;
-use super::{Call, Services};
+use super::{Call, Services, body, meta};
+use crate::frontend::admission::webhooks::MAX_REQUEST_TIME;
 use crate::frontend::admission::{Attributes, Operation, Record};
 use crate::frontend::journey::{Outcome, Stage, StageName, micros_since};
 use crate::frontend::resources::ResourceType;
@@ -55,6 +55,7 @@ impl Target<'_> {
             old: objects.1,
             subject: call.subject.clone(),
             dry_run,
+            options: options(call, operation, dry_run),
         }
     }
 
@@ -82,6 +83,42 @@ impl Target<'_> {
     }
 }
 
+/// How a request is to be carried out, as admission is told it (`meta/v1`: `CreateOptions` and its like). A client says it in
+/// the query, or, of a deletion, in the body.
+fn options(call: &Call<'_>, operation: Operation, dry_run: bool) -> Value {
+    let kind = match operation {
+        Operation::Create => "CreateOptions",
+        Operation::Update if call.method == "PATCH" => "PatchOptions",
+        Operation::Update => "UpdateOptions",
+        Operation::Delete => "DeleteOptions",
+        Operation::Connect => return Value::Null,
+    };
+    let mut options = match operation {
+        Operation::Delete if !call.body.is_empty() => body::delete_options(call).unwrap_or_default(),
+        _ => Value::default(),
+    };
+    if !options.is_object() {
+        options = json!({});
+    }
+    if let Some(fields) = options.as_object_mut() {
+        fields.insert("apiVersion".to_owned(), "meta.k8s.io/v1".into());
+        fields.insert("kind".to_owned(), kind.into());
+        if dry_run {
+            fields.insert("dryRun".to_owned(), json!(["All"]));
+        }
+        let taken: &[&str] = match operation {
+            Operation::Delete => &["propagationPolicy"],
+            _ => &["fieldManager", "fieldValidation"],
+        };
+        for name in taken {
+            if let Some(value) = call.info.first(name).filter(|value| !value.is_empty()) {
+                fields.entry(*name).or_insert_with(|| value.into());
+            }
+        }
+    }
+    options
+}
+
 /// The third stage of a request, while it goes on.
 pub(super) struct Admitting<'a> {
     call: &'a Call<'a>,
@@ -91,7 +128,9 @@ pub(super) struct Admitting<'a> {
 
 impl<'a> Admitting<'a> {
     pub(super) fn begin(call: &'a Call<'a>) -> Self {
-        Self { call, began: Instant::now(), record: Record::default() }
+        // However often a change is tried again, and however many objects are deleted, the time is the request's.
+        let deadline = call.began.checked_add(MAX_REQUEST_TIME);
+        Self { call, began: Instant::now(), record: Record { deadline, ..Record::default() } }
     }
 
     /// Has the object changed.

@@ -76,6 +76,9 @@ fn columns_of(kind: &str) -> &'static [Column] {
         "Secret" => &const { [NAME, Column("Type", "string", false), Column("Data", "integer", false), AGE] },
         "ServiceAccount" => &const { [NAME, Column("Secrets", "integer", false), AGE] },
         "Role" | "ClusterRole" => &const { [NAME, Column("Created At", "date", false)] },
+        "MutatingWebhookConfiguration" | "ValidatingWebhookConfiguration" => {
+            &const { [NAME, Column("Webhooks", "integer", false), AGE] }
+        }
         _ => &const { [NAME, AGE] },
     }
 }
@@ -112,6 +115,9 @@ pub(super) fn cells(kind: &ResourceType, object: &Value, now: Timestamp) -> Vec<
         }
         "ServiceAccount" => vec![name.into(), items(object, "/secrets").count().into(), age.into()],
         "Role" | "ClusterRole" => vec![name.into(), meta::text(object, "creationTimestamp").into()],
+        "MutatingWebhookConfiguration" | "ValidatingWebhookConfiguration" => {
+            vec![name.into(), items(object, "/webhooks").count().into(), age.into()]
+        }
         _ => vec![name.into(), age.into()],
     }
 }

@@ -5,7 +5,7 @@
 
 use serde_json::{Map, Value, json};
 
-use super::service;
+use super::{service, webhook};
 use crate::frontend::api::meta;
 use crate::frontend::resources::ResourceType;
 
@@ -25,6 +25,8 @@ pub(in crate::frontend::api) fn fill(kind: &ResourceType, object: &mut Value) {
         "Namespace" => namespace(object),
         "Secret" => secret(object),
         "RoleBinding" | "ClusterRoleBinding" => binding(object),
+        "MutatingWebhookConfiguration" => webhook::defaults(true, object),
+        "ValidatingWebhookConfiguration" => webhook::defaults(false, object),
         _ => {}
     }
 }

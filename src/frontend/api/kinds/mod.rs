@@ -9,6 +9,7 @@ mod metadata;
 mod pod;
 mod rbac;
 pub(super) mod service;
+mod webhook;
 pub(super) mod workload;
 
 use jiff::Timestamp;
@@ -52,6 +53,9 @@ pub(super) fn prepare_create(kind: &ResourceType, object: &mut Value, now: Times
         "ReplicaSet" => {
             meta::set(object, "generation", 1);
             set(object, "status", json!({"replicas": 0}));
+        }
+        "MutatingWebhookConfiguration" | "ValidatingWebhookConfiguration" => {
+            meta::set(object, "generation", 1);
         }
         _ => {}
     }
@@ -98,6 +102,9 @@ pub(super) fn prepare_update(kind: &ResourceType, subresource: &str, object: &mu
         }
         "ReplicaSet" => count_generation(object, old, is_other_spec(object)),
         "Service" => service::keep(object, old),
+        "MutatingWebhookConfiguration" | "ValidatingWebhookConfiguration" => {
+            count_generation(object, old, object.get("webhooks") != old.get("webhooks"));
+        }
         _ => {}
     }
 }
@@ -128,6 +135,8 @@ pub(super) fn validate(kind: &ResourceType, object: &Value, old: Option<&Value>)
         "Role" | "ClusterRole" => rbac::role(kind, object, &mut faults),
         "RoleBinding" | "ClusterRoleBinding" => rbac::binding(kind, object, old, &mut faults),
         "Event" => event(object, &mut faults),
+        "MutatingWebhookConfiguration" => webhook::configuration(true, object, &mut faults),
+        "ValidatingWebhookConfiguration" => webhook::configuration(false, object, &mut faults),
         _ => {}
     }
     match &*faults.0 {

@@ -108,6 +108,7 @@ const TABLES: &[&str] = &[
     include_str!("lease.txt"),
     include_str!("rbac.txt"),
     include_str!("reviews.txt"),
+    include_str!("admission.txt"),
 ];
 
 static MESSAGES: LazyLock<HashMap<&'static str, Message>> = LazyLock::new(|| {

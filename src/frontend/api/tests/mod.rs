@@ -212,6 +212,7 @@ impl World {
             headers: &map,
             body: Bytes::from(body),
             now: now(),
+            began: std::time::Instant::now(),
             trace: &self.left,
         };
         dispatch(call).await

@@ -1,17 +1,16 @@
 //! One question to a server, over connections that are kept, tried again as an API server does.
 
-use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use tokio::sync::Semaphore;
 
+use crate::frontend::connections::{Connections, in_words};
 use crate::frontend::kubeconfig::Endpoint;
 use crate::review::{Reply, ReplyError, read_reply};
-use crate::tls::https::{Connection, Error, Method, Request, Response, Step};
+use crate::tls::https::{Error, Step};
 
-/// How many connections are kept while nobody is asked; each carries one question at a time.
-pub const MAX_IDLE_CONNECTIONS: usize = 16;
+pub use crate::frontend::connections::MAX_IDLE_CONNECTIONS;
 
 /// How many questions are asked at one time; others wait, within their own timeout.
 pub const MAX_CONCURRENT_CALLS: usize = 256;
@@ -84,12 +83,11 @@ impl CallError {
 /// Asks one server.
 #[derive(Debug)]
 pub(super) struct Caller {
-    endpoint: Endpoint,
     target: String,
     timeout: Duration,
     retry: Retry,
     calls: Semaphore,
-    idle: Mutex<Vec<Connection>>,
+    connections: Connections,
 }
 
 impl Caller {
@@ -104,15 +102,8 @@ impl Caller {
         }
         let path = rest.find('/').and_then(|slash| rest.get(slash..)).unwrap_or("/");
         let target = format!("{path}?timeout={}", in_words(timeout));
-        let endpoint = Endpoint { client: endpoint.client.with_max_body(MAX_REPLY_BYTES), url: endpoint.url };
-        Ok(Self {
-            endpoint,
-            target,
-            timeout,
-            retry,
-            calls: Semaphore::new(MAX_CONCURRENT_CALLS),
-            idle: Mutex::default(),
-        })
+        let connections = Connections::new(endpoint.client.with_max_body(MAX_REPLY_BYTES), endpoint.url);
+        Ok(Self { target, timeout, retry, calls: Semaphore::new(MAX_CONCURRENT_CALLS), connections })
     }
 
     /// Asks until there is an answer, or no hope of one. Every try has the timeout for itself.
@@ -136,51 +127,12 @@ impl Caller {
         let deadline = Instant::now().checked_add(self.timeout).ok_or_else(late)?;
         let turn = tokio::time::timeout_at(deadline.into(), self.calls.acquire()).await;
         let _turn = turn.map_err(|_| late())?.map_err(|_| late())?;
-        let response = self.exchange(review, deadline).await?;
+        let response = self.connections.post(&self.target, review, deadline).await?;
         if response.status.is_success() {
             return Ok(read_reply(&response.body)?);
         }
         let retry_after = response.headers.contains_key("retry-after");
         Err(CallError::Status { status: response.status.as_u16(), retry_after })
-    }
-
-    /// A connection that was kept may have been closed by the other end just now: that is no failure, and a review changes
-    /// nothing, so it is sent again on a new one.
-    async fn exchange(&self, review: Bytes, deadline: Instant) -> Result<Response, Error> {
-        let request = Request {
-            method: Method::POST,
-            target: self.target.clone(),
-            body: Some(("application/json", review)),
-        };
-        if let Some(mut connection) = self.kept() {
-            match connection.send(request.clone(), deadline).await {
-                Err(Error::Http(_)) => {}
-                answer => {
-                    self.keep(connection, answer.is_ok());
-                    return answer;
-                }
-            }
-        }
-        let mut connection = self.endpoint.client.connect(&self.endpoint.url, deadline).await?;
-        let answer = connection.send(request, deadline).await;
-        self.keep(connection, answer.is_ok());
-        answer
-    }
-
-    fn kept(&self) -> Option<Connection> {
-        let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
-        idle.retain(Connection::is_open);
-        idle.pop()
-    }
-
-    fn keep(&self, connection: Connection, is_sound: bool) {
-        if !is_sound || !connection.is_open() {
-            return;
-        }
-        let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
-        if idle.len() < MAX_IDLE_CONNECTIONS {
-            idle.push(connection);
-        }
     }
 }
 
@@ -192,19 +144,6 @@ fn jittered(pause: Duration, jitter: f64) -> Duration {
     // Without randomness all come again at once, which is no reason not to come again.
     let random = getrandom::u32().unwrap_or_default();
     scaled(pause, 1.0 + jitter * f64::from(random) / f64::from(u32::MAX))
-}
-
-/// As Go writes a duration.
-fn in_words(duration: Duration) -> String {
-    let seconds = duration.as_secs_f64();
-    if duration < Duration::from_secs(1) {
-        return format!("{}ms", duration.as_millis());
-    }
-    if duration < Duration::from_secs(60) {
-        return format!("{seconds}s");
-    }
-    let minutes = duration.as_secs() / 60;
-    format!("{minutes}m{}s", seconds - (Duration::from_secs(minutes * 60)).as_secs_f64())
 }
 
 #[cfg(test)]
