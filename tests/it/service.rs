@@ -11,3 +11,4 @@ mod outage;
 mod refusals;
 mod reload;
 mod shutdown;
+mod watches;
