@@ -1,6 +1,6 @@
 //! Watches under load: 200 who watch 10,000 objects, 1,000 changes a second for 10 seconds, over HTTPS on loopback.
-//! Fails where somebody loses a change, sees one twice or out of order. Rates and delays are printed, and nothing is asserted of
-//! them: they are the machine's.
+//! Fails where somebody loses a change, sees one twice or out of order. Rates and delays are printed, and nothing is
+//! asserted of them: they are the machine's.
 
 #![allow(
     clippy::unwrap_used,

@@ -1,5 +1,5 @@
-//! The lines of the latest changes, each written once for all who watch: with many of them, writing the same object for each
-//! would be most of the work.
+//! The lines of the latest changes, each written once for all who watch: with many of them, writing the same object for
+//! each would be most of the work.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Mutex, PoisonError};
@@ -12,8 +12,8 @@ const MAX_LINES: usize = 256;
 /// How large they are at most together, in bytes; one of any size is kept.
 const MAX_LINES_BYTES: usize = 8 << 20;
 
-/// Which line: the version of the change, which no other change has, and its kind, `ADDED` or `MODIFIED` or `DELETED`, since what
-/// is a change to one may be new to another, by their selectors. Objects alone: tables and metadata are few.
+/// Which line: the version of the change, which no other change has, and its kind (`ADDED`, `MODIFIED`, `DELETED`), since
+/// what is a change to one may be new to another, by their selectors. Objects alone: who wants tables or metadata is few.
 type Key = (u64, &'static str);
 
 /// The latest lines.

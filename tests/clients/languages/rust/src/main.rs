@@ -9,9 +9,14 @@ use std::time::Duration;
 use anyhow::{Context, Result, anyhow, bail, ensure};
 use futures::{AsyncReadExt, TryStreamExt, pin_mut};
 use k8s_openapi::api::authentication::v1::SelfSubjectReview;
-use k8s_openapi::api::authorization::v1::{ResourceAttributes, SelfSubjectAccessReview, SubjectAccessReviewStatus};
+use k8s_openapi::api::authorization::v1::{
+    ResourceAttributes, SelfSubjectAccessReview, SubjectAccessReviewStatus,
+};
 use k8s_openapi::api::core::v1::{ConfigMap, Pod, Secret};
-use kube::api::{DeleteParams, DynamicObject, ListParams, LogParams, Patch, PatchParams, PostParams, WatchEvent, WatchParams};
+use kube::api::{
+    DeleteParams, DynamicObject, ListParams, LogParams, Patch, PatchParams, PostParams, WatchEvent,
+    WatchParams,
+};
 use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::core::Status;
 use kube::runtime::{WatchStreamExt, reflector, watcher};
@@ -80,7 +85,12 @@ async fn change(maps: &Api<ConfigMap>) -> Result<()> {
     Ok(())
 }
 
-async fn may(client: &Client, verb: &str, resource: &str, namespace: &str) -> Result<SubjectAccessReviewStatus> {
+async fn may(
+    client: &Client,
+    verb: &str,
+    resource: &str,
+    namespace: &str,
+) -> Result<SubjectAccessReviewStatus> {
     let text = |text: &str| Some(text.to_owned());
     let attributes = ResourceAttributes {
         verb: text(verb),
@@ -90,7 +100,8 @@ async fn may(client: &Client, verb: &str, resource: &str, namespace: &str) -> Re
     };
     let mut review = SelfSubjectAccessReview::default();
     review.spec.resource_attributes = Some(attributes);
-    let review = Api::<SelfSubjectAccessReview>::all(client.clone()).create(&PostParams::default(), &review).await?;
+    let review =
+        Api::<SelfSubjectAccessReview>::all(client.clone()).create(&PostParams::default(), &review).await?;
     review.status.context("a review without status")
 }
 
@@ -113,13 +124,13 @@ async fn seen() -> Result<()> {
     contains(&client.apiserver_version().await?.git_version, "v1.")?;
     ok("version");
 
-    for discovery in [
-        Discovery::new(client.clone()).run().await?,
-        Discovery::new(client.clone()).run_aggregated().await?,
-    ] {
+    for discovery in
+        [Discovery::new(client.clone()).run().await?, Discovery::new(client.clone()).run_aggregated().await?]
+    {
         let kind = kube::core::GroupVersionKind::gvk("apps", "v1", "Deployment");
         let (resource, _) = discovery.resolve_gvk(&kind).context("no deployments")?;
-        let deployments: Api<DynamicObject> = Api::namespaced_with(client.clone(), "payments-prod", &resource);
+        let deployments: Api<DynamicObject> =
+            Api::namespaced_with(client.clone(), "payments-prod", &resource);
         let web = deployments.get("web").await?;
         same(&web.data["spec"]["template"]["metadata"]["labels"]["app"], &json!("web"))?;
     }
@@ -285,8 +296,12 @@ async fn reflected(maps: &Api<ConfigMap>, all: &[String]) -> Result<()> {
     let mut seen = Vec::new();
     while seen.len() < 3 {
         match next().await? {
-            watcher::Event::Apply(object) => seen.push(("apply", object.name_any(), data(&object)["a"].clone())),
-            watcher::Event::Delete(object) => seen.push(("delete", object.name_any(), data(&object)["a"].clone())),
+            watcher::Event::Apply(object) => {
+                seen.push(("apply", object.name_any(), data(&object)["a"].clone()))
+            }
+            watcher::Event::Delete(object) => {
+                seen.push(("delete", object.name_any(), data(&object)["a"].clone()))
+            }
             other => bail!("{other:?}"),
         }
     }
