@@ -1,4 +1,4 @@
-//! Slow tests of the front end by the programs that people use: `kubectl`, `kubectl proxy`, curl, wget, a browser.
+//! Slow tests of the front end by what people use: `kubectl`, `kubectl proxy`, curl, wget, a browser, client libraries.
 //! `cargo test --test clients`; the everyday `cargo test` leaves them out, and `./test --all` installs what they need.
 
 #![allow(
@@ -21,6 +21,7 @@ mod clock;
 mod commands;
 mod demo;
 mod kubectl;
+mod languages;
 #[path = "../it/processes.rs"]
 #[allow(dead_code, reason = "the everyday tests use more of it")]
 mod processes;

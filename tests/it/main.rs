@@ -41,4 +41,6 @@ mod service;
 mod serving;
 mod slapd;
 mod webhook;
+#[allow(dead_code, reason = "the benchmark prints more of it")]
+mod watch_load;
 mod world;

@@ -12,3 +12,4 @@ mod outage;
 mod refusals;
 mod reload;
 mod shutdown;
+mod watches;

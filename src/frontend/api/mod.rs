@@ -36,6 +36,7 @@ mod table;
 #[cfg(test)]
 mod tests;
 mod watch;
+mod shared_lines;
 mod watches;
 
 use std::sync::Arc;

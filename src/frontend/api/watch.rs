@@ -32,6 +32,9 @@ const MAX_TIMEOUT: Duration = Duration::from_secs(60 * 60);
 /// How often who wants bookmarks is told how far they are.
 const BOOKMARK_EVERY: Duration = Duration::from_secs(60);
 
+/// How much of what waits is sent at once, in bytes; one line of any size is.
+const MAX_CHUNK: usize = 64 << 10;
+
 /// Gives the changes of the objects that the request selects.
 pub(super) fn watch(call: &Call<'_>, target: &Target<'_>) -> Result<Answer, ApiError> {
     let form = negotiate::form(call.headers, call.info)?;
@@ -71,7 +74,9 @@ pub(super) fn watch(call: &Call<'_>, target: &Target<'_>) -> Result<Answer, ApiE
         info: call.info.clone(),
         is_first: true,
         ready: VecDeque::new(),
+        ready_bytes: 0,
         began: (call.now, Instant::now()),
+        place,
     };
     let bookmarks = call.info.is_set("allowWatchBookmarks");
     let now = Instant::now();
@@ -83,7 +88,6 @@ pub(super) fn watch(call: &Call<'_>, target: &Target<'_>) -> Result<Answer, ApiE
         bookmark: bookmarks.then(|| now.checked_add(BOOKMARK_EVERY).unwrap_or(now)),
         storage: Arc::clone(storage),
         is_over: false,
-        _place: place,
     };
     let stream = stream::unfold(state, |mut state| async move { Some((state.next().await?, state)) });
     Ok(Answer::stream(JSON, stream.boxed_local()))
@@ -124,15 +128,14 @@ struct Watching {
     bookmark: Option<Instant>,
     storage: Arc<Storage>,
     is_over: bool,
-    _place: Place,
 }
 
 impl Watching {
     /// What is sent next; `None` at the end.
     async fn next(&mut self) -> Option<Bytes> {
         loop {
-            if let Some(line) = self.lines.ready.pop_front() {
-                return Some(line.into());
+            if let Some(chunk) = self.lines.chunk() {
+                return Some(chunk);
             }
             if self.is_over {
                 return None;
@@ -145,7 +148,13 @@ impl Watching {
             tokio::select! {
                 biased;
                 event = self.watch.next() => match event {
-                    Some(event) => self.lines.event(&event),
+                    Some(event) => {
+                        self.lines.event(&event);
+                        // What waits behind it goes with it.
+                        while self.lines.has_room() && let Some(event) = self.watch.next_now() {
+                            self.lines.event(&event);
+                        }
+                    }
                     // Who was too slow asks again from what they have read.
                     None => self.is_over = true,
                 },
@@ -177,26 +186,48 @@ struct Lines {
     info: RequestInfo,
     /// Whether no table has been sent yet: the first has the columns.
     is_first: bool,
-    ready: VecDeque<String>,
+    ready: VecDeque<Bytes>,
+    /// The size of what is ready, in bytes.
+    ready_bytes: usize,
     /// When the request came, by both clocks.
     began: (Timestamp, Instant),
+    place: Place,
 }
 
 impl Lines {
+    fn has_room(&self) -> bool {
+        self.ready_bytes < MAX_CHUNK
+    }
+
+    /// What is ready, as one piece.
+    fn chunk(&mut self) -> Option<Bytes> {
+        self.ready_bytes = 0;
+        if self.ready.len() < 2 {
+            return self.ready.pop_front();
+        }
+        let lines: Vec<Bytes> = self.ready.drain(..).collect();
+        Some(lines.concat().into())
+    }
+
+    fn make_ready(&mut self, line: Bytes) {
+        self.ready_bytes = self.ready_bytes.saturating_add(line.len());
+        self.ready.push_back(line);
+    }
+
     /// A change, as it looks through the selectors: what comes to be selected is added, what ceases to be is deleted.
     fn event(&mut self, event: &Event) {
         let is = fields::selects(&self.info, &event.object);
         let was = event.previous.as_ref().is_some_and(|previous| fields::selects(&self.info, previous));
         match (event.kind, was, is) {
-            (EventKind::Deleted, true, _) => self.push("DELETED", &event.object),
+            (EventKind::Deleted, true, _) => self.change("DELETED", event),
             (EventKind::Modified, true, false) => {
                 // As it was when it was selected, with the version of the change.
                 let mut last = event.previous.as_deref().cloned().unwrap_or_default();
                 super::meta::set(&mut last, "resourceVersion", event.resource_version.to_string());
                 self.push("DELETED", &last);
             }
-            (EventKind::Modified, true, true) => self.push("MODIFIED", &event.object),
-            (EventKind::Added | EventKind::Modified, false, true) => self.push("ADDED", &event.object),
+            (EventKind::Modified, true, true) => self.change("MODIFIED", event),
+            (EventKind::Added | EventKind::Modified, false, true) => self.change("ADDED", event),
             _ => {}
         }
     }
@@ -208,10 +239,22 @@ impl Lines {
         }
     }
 
+    /// The object of a change as it is: the same line for all who watch objects.
+    fn change(&mut self, kind: &'static str, event: &Event) {
+        if self.form != Form::Objects {
+            self.push(kind, &event.object);
+            return;
+        }
+        let write =
+            || line(kind, &represent::watched(self.kind, self.form, self.now(), &event.object, false));
+        let line = self.place.lines().line(event.resource_version, kind, write);
+        self.make_ready(line);
+    }
+
     fn push(&mut self, kind: &str, object: &Value) {
         let shown = represent::watched(self.kind, self.form, self.now(), object, self.is_first);
         self.is_first = false;
-        self.ready.push_back(line(kind, &shown));
+        self.make_ready(line(kind, &shown).into());
     }
 
     /// How far the watch is: an object with nothing but a version.
@@ -224,7 +267,7 @@ impl Lines {
             "apiVersion": api_version, "kind": kind,
             "metadata": {"resourceVersion": version.to_string(), "creationTimestamp": null},
         });
-        self.ready.push_back(line("BOOKMARK", &object));
+        self.make_ready(line("BOOKMARK", &object).into());
     }
 
     fn now(&self) -> Timestamp {

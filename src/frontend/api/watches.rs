@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use super::shared_lines::SharedLines;
 use crate::frontend::status::ApiError;
 
 /// How many watches a user has open at most. A client has one for each resource that it looks after; all users together
@@ -12,9 +13,12 @@ pub const MAX_WATCHES_OF_ONE: usize = 250;
 /// When who has too many may come again, in seconds.
 const COME_AGAIN_SECONDS: u32 = 5;
 
-/// The watches of each user.
+/// The watches of each user, and what is written once for all of them.
 #[derive(Debug, Default)]
-pub struct Watches(Mutex<HashMap<String, usize>>);
+pub struct Watches {
+    open: Mutex<HashMap<String, usize>>,
+    lines: SharedLines,
+}
 
 /// A watch that is open, until it is dropped.
 #[must_use]
@@ -42,7 +46,14 @@ impl Watches {
     }
 
     fn open(&self) -> MutexGuard<'_, HashMap<String, usize>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.open.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Place {
+    /// The lines of the latest changes.
+    pub(super) fn lines(&self) -> &SharedLines {
+        &self.watches.lines
     }
 }
 
