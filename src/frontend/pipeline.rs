@@ -63,7 +63,15 @@ enum Passed {
     /// It is answered by the front end itself.
     Answered(Answer),
     /// It goes to the API.
-    Received { info: RequestInfo, subject: Subject, body: Bytes, _leave: Leave },
+    Received(Box<Received>),
+}
+
+/// A request that may be carried out, and all of it is there.
+struct Received {
+    info: RequestInfo,
+    subject: Subject,
+    body: Bytes,
+    _leave: Leave,
 }
 
 /// A request on its way.
@@ -136,7 +144,7 @@ impl Walk {
         }
         let leave = frontend.in_flight.leave(request.method().as_str(), &subject)?;
         let body = if takes_body(request.method()) { receive(request, payload).await? } else { Bytes::new() };
-        Ok(Passed::Received { info, subject, body, _leave: leave })
+        Ok(Passed::Received(Box::new(Received { info, subject, body, _leave: leave })))
     }
 
     /// What is left to do for a request when all of it is there.
@@ -149,7 +157,8 @@ impl Walk {
         let answered = match passed {
             Err(error) => Err(error),
             Ok(Passed::Answered(answer)) => Ok(answer),
-            Ok(Passed::Received { info, subject, body, _leave }) => {
+            Ok(Passed::Received(received)) => {
+                let Received { info, subject, body, _leave } = *received;
                 let call = Call {
                     frontend: &frontend.services,
                     info: &info,
