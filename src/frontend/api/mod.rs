@@ -14,6 +14,7 @@ mod descriptions;
 mod discovery;
 mod dispatch;
 mod fields;
+mod garbage;
 mod kinds;
 mod log;
 mod logs;
@@ -22,6 +23,7 @@ mod openapi;
 mod openapi_v2;
 mod options;
 mod patch;
+mod placing;
 mod protobuf;
 mod read;
 mod represent;
@@ -57,6 +59,7 @@ pub use addresses::Addresses;
 pub(super) use addresses::assign;
 pub use answer::{Answer, Body};
 pub use dispatch::dispatch;
+pub use garbage::{Garbage, resume as resume_garbage};
 pub use logs::{Logs, MAX_LINES, MAX_LOGS};
 pub use watches::{MAX_WATCHES_OF_ONE, Watches};
 
@@ -100,6 +103,8 @@ pub struct Services {
     pub logs: Arc<Logs>,
     /// Who watches.
     pub watches: Arc<Watches>,
+    /// Whether objects have owners.
+    pub garbage: Garbage,
 }
 
 /// Where a request leaves what happens to it.

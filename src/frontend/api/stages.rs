@@ -73,7 +73,7 @@ impl Target<'_> {
                 ),
             ),
             StorageError::TooOld { .. } => ApiError::expired(error.to_string()),
-            StorageError::TooNew { .. } => ApiError::timeout(error.to_string()),
+            StorageError::TooNew { .. } => ApiError::too_new(error),
             StorageError::TooLarge(most) => ApiError::too_large(most),
             StorageError::Full(why) => ApiError::too_many_requests(format!("the storage is full: {why}"), 60),
         }
