@@ -14,6 +14,7 @@
 )]
 
 mod attacks;
+mod battery;
 mod browser;
 mod changes;
 mod clock;

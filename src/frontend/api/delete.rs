@@ -200,7 +200,7 @@ async fn empty(call: &Call<'_>, namespace: &str) {
     for kind in RESOURCES.iter().filter(|kind| kind.namespaced && kind.is_stored()) {
         let free = |object: &Value| meta::texts(object, "finalizers").is_empty();
         for gone in storage.delete_collection(kind, Some(namespace), free).await {
-            end_log(call.frontend, kind, &gone);
+            forget(call.frontend, kind, &gone);
         }
         for held in storage.list(kind, Some(namespace)).items {
             take_along(call, kind, namespace, meta::text(&held, "name")).await;
@@ -221,7 +221,7 @@ async fn take_along(call: &Call<'_>, kind: &'static ResourceType, namespace: &st
             storage
                 .delete(kind, namespace, name, &expected)
                 .await
-                .map(|gone| end_log(call.frontend, kind, &gone))
+                .map(|gone| forget(call.frontend, kind, &gone))
         } else {
             storage.update(kind, namespace, name, &expected, going(call, kind, &held)).await.map(drop)
         };
@@ -251,7 +251,7 @@ pub(super) async fn finish(services: &Services, now: Timestamp, kind: &'static R
 
 /// What follows from an object's being gone: its log ends, and its namespace may have waited for it.
 async fn left(services: &Services, kind: &ResourceType, gone: &Value) {
-    end_log(services, kind, gone);
+    forget(services, kind, gone);
     finish_namespace_of(services, gone).await;
 }
 
@@ -265,8 +265,10 @@ pub(super) async fn finish_namespace_of(services: &Services, gone: &Value) {
     }
 }
 
-pub(super) fn end_log(services: &Services, kind: &ResourceType, gone: &Value) {
+/// Forgets what is kept beside an object that is gone: its log, and whose it was.
+pub(super) fn forget(services: &Services, kind: &ResourceType, gone: &Value) {
     if kind.kind == "Pod" {
         services.logs.end(meta::text(gone, "uid"));
     }
+    services.garbage.gone(&services.storage, kind, gone);
 }

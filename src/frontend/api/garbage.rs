@@ -7,19 +7,19 @@
 //! references to those that are gone. An owner of a kind that is not served here counts as living, as one does in a
 //! cluster whose kind nobody knows.
 //!
-//! One scan of all objects finds the dependants of whatever a request deletes, and there is none while no object has an
-//! owner.
+//! Who belongs to whom is kept beside the objects, by the UIDs of the owners, so that nothing is searched for when an
+//! object goes.
 
-use std::collections::{HashMap, HashSet, VecDeque};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::collections::{BTreeSet, HashMap, HashSet, VecDeque};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use jiff::Timestamp;
 use serde_json::Value;
 
-use super::delete::{end_log, finish_namespace_of, mark};
+use super::delete::{finish_namespace_of, forget, mark};
 use super::{Services, meta};
 use crate::frontend::resources::{RESOURCES, ResourceType};
-use crate::frontend::storage::{Object, Preconditions, StorageError};
+use crate::frontend::storage::{Object, Preconditions, Storage, StorageError};
 
 /// The finalizer of an owner that goes after its dependants.
 pub(super) const FOREGROUND: &str = "foregroundDeletion";
@@ -30,33 +30,61 @@ pub(super) const ORPHAN: &str = "orphan";
 /// How often a change is tried again because another came between.
 const MAX_TRIES: usize = 100;
 
-/// Whether any object may have an owner.
+/// Which objects belong to whom, by the UIDs of their owners.
 #[derive(Debug, Default)]
-pub struct Garbage {
-    /// Counts the objects that were given owners.
-    given: AtomicU64,
-    /// One more than that count was when a scan found no object with an owner; 0: none ever did.
-    none_at: AtomicU64,
-}
+pub struct Garbage(Mutex<HashMap<String, BTreeSet<Place>>>);
 
 impl Garbage {
-    fn note(&self) {
-        self.given.fetch_add(1, Ordering::SeqCst);
+    /// Looks at an object that was changed, or is gone: what it is now says whose it is. Called after each change, and
+    /// before its owners are looked for: whoever deletes one of them either sees this, or is seen.
+    fn look(&self, storage: &Storage, kind: &ResourceType, object: &Value, old: Option<&Value>) {
+        let both = || [Some(object), old].into_iter().flatten();
+        if both().all(|object| owners_of(object).next().is_none()) {
+            return;
+        }
+        let place = place(kind, object);
+        let mut owned = self.owned();
+        // Read while nobody else writes here: of two changes at once, the later one is written down.
+        let now = kind_of(&place).and_then(|kind| storage.get(kind, &place.namespace, &place.name));
+        for uid in both().flat_map(owners_of) {
+            if now.as_ref().is_some_and(|now| owners_of(now).any(|owner| owner == uid)) {
+                owned.entry(uid.to_owned()).or_default().insert(place.clone());
+            } else if let Some(places) = owned.get_mut(uid) {
+                places.remove(&place);
+                if places.is_empty() {
+                    owned.remove(uid);
+                }
+            }
+        }
     }
 
-    /// The count, where there may be objects with owners.
-    fn begin(&self) -> Option<u64> {
-        let given = self.given.load(Ordering::SeqCst);
-        (self.none_at.load(Ordering::SeqCst) != given.saturating_add(1)).then_some(given)
+    /// Forgets whose an object was that is gone.
+    pub(super) fn gone(&self, storage: &Storage, kind: &ResourceType, gone: &Value) {
+        self.look(storage, kind, gone, None);
     }
 
-    fn found_none(&self, given: u64) {
-        self.none_at.store(given.saturating_add(1), Ordering::SeqCst);
+    fn dependants(&self, uid: &str) -> Vec<Place> {
+        self.owned().get(uid).into_iter().flatten().cloned().collect()
     }
+
+    /// Whether no object has an owner.
+    #[cfg(test)]
+    pub(super) fn is_empty(&self) -> bool {
+        self.owned().is_empty()
+    }
+
+    fn owned(&self) -> MutexGuard<'_, HashMap<String, BTreeSet<Place>>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The UIDs of an object's owners.
+fn owners_of(object: &Value) -> impl Iterator<Item = &str> {
+    meta::items(object, "/metadata/ownerReferences").map(|owner| meta::text_at(owner, "/uid"))
 }
 
 /// Where an object stands.
-#[derive(Clone, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 struct Place {
     group: &'static str,
     resource: &'static str,
@@ -86,10 +114,7 @@ pub(super) async fn kept(
     if references(object) == old.and_then(references) {
         return;
     }
-    if meta::items(object, "/metadata/ownerReferences").next().is_some() {
-        // After it was kept, and before its owners are looked for: whoever deletes one either sees this, or is seen.
-        services.garbage.note();
-    }
+    services.garbage.look(&services.storage, kind, object, old);
     let mut sweep = Sweep::begin(services, now);
     if let Some(old) = old {
         sweep.lost_dependant(kind, old);
@@ -115,10 +140,10 @@ pub(super) async fn collect(
 /// Goes on with whatever was under way when the front end ended before: looks at all objects that have owners, and at all
 /// owners that wait.
 pub async fn resume(services: &Services, now: Timestamp) {
-    services.garbage.note();
     let mut sweep = Sweep::begin(services, now);
     for kind in stored_kinds() {
         for object in services.storage.list(kind, None).items {
+            services.garbage.look(&services.storage, kind, &object, None);
             if meta::is_going(&object) {
                 sweep.went(kind, &object);
             }
@@ -136,8 +161,6 @@ fn stored_kinds() -> impl Iterator<Item = &'static ResourceType> {
 struct Sweep<'a> {
     services: &'a Services,
     now: Timestamp,
-    /// The objects that have an owner, by its UID, as they were when this began.
-    dependants: HashMap<String, Vec<Place>>,
     /// What may have lost an owner.
     queue: VecDeque<Place>,
     queued: HashSet<Place>,
@@ -147,27 +170,11 @@ struct Sweep<'a> {
 
 impl<'a> Sweep<'a> {
     fn begin(services: &'a Services, now: Timestamp) -> Self {
-        let mut sweep = Self {
-            services,
-            now,
-            dependants: HashMap::new(),
-            queue: VecDeque::new(),
-            queued: HashSet::new(),
-            waiting: Vec::new(),
-        };
-        let Some(given) = services.garbage.begin() else { return sweep };
-        for kind in stored_kinds() {
-            for object in services.storage.list(kind, None).items {
-                for owner in meta::items(&object, "/metadata/ownerReferences") {
-                    let uid = meta::text_at(owner, "/uid").to_owned();
-                    sweep.dependants.entry(uid).or_default().push(place(kind, &object));
-                }
-            }
-        }
-        if sweep.dependants.is_empty() {
-            services.garbage.found_none(given);
-        }
-        sweep
+        Self { services, now, queue: VecDeque::new(), queued: HashSet::new(), waiting: Vec::new() }
+    }
+
+    fn dependants(&self, owner: &Value) -> Vec<Place> {
+        self.services.garbage.dependants(meta::text(owner, "uid"))
     }
 
     /// An object is gone, or is marked as going.
@@ -178,10 +185,9 @@ impl<'a> Sweep<'a> {
         }
         // What something else holds has its dependants until it is let go.
         if finalizers.is_empty() || finalizers.contains(&FOREGROUND) {
-            let dependants = self.dependants.get(meta::text(object, "uid")).into_iter().flatten();
-            for dependant in dependants {
+            for dependant in self.dependants(object) {
                 if self.queued.insert(dependant.clone()) {
-                    self.queue.push_back(dependant.clone());
+                    self.queue.push_back(dependant);
                 }
             }
         }
@@ -258,18 +264,18 @@ impl<'a> Sweep<'a> {
             return Ok(());
         }
         if !living.is_empty() {
-            let mut object = object.clone();
-            meta::set(&mut object, "ownerReferences", living);
-            let changed = self.update(kind, object).await?;
-            self.lost_dependant(kind, &changed);
+            let mut freed = object.clone();
+            meta::set(&mut freed, "ownerReferences", living);
+            self.update(kind, object, freed).await?;
+            self.lost_dependant(kind, object);
             return Ok(());
         }
         if meta::is_going(object) {
             return Ok(());
         }
         let mut marked = object.clone();
-        let dependants = self.dependants.get(meta::text(object, "uid"));
-        if is_waited_for && dependants.is_some_and(|dependants| !dependants.is_empty()) {
+        let dependants = self.dependants(object);
+        if is_waited_for && !dependants.is_empty() {
             // It goes after its own dependants too; unless these wait for each other, going round in a circle.
             set_finalizers(&mut marked, |finalizers| {
                 finalizers.retain(|finalizer| finalizer != ORPHAN);
@@ -277,7 +283,7 @@ impl<'a> Sweep<'a> {
                     finalizers.push(FOREGROUND.to_owned());
                 }
             });
-            if self.is_circle(dependants) {
+            if self.is_circle(&dependants) {
                 unblock(&mut marked);
             }
         }
@@ -285,7 +291,7 @@ impl<'a> Sweep<'a> {
             return self.delete(kind, object).await;
         }
         mark(&mut marked, self.now);
-        let marked = self.update(kind, marked).await?;
+        let marked = self.update(kind, object, marked).await?;
         self.went(kind, &marked);
         if meta::get(&marked, "ownerReferences") != meta::get(object, "ownerReferences") {
             self.lost_dependant(kind, &marked);
@@ -294,8 +300,8 @@ impl<'a> Sweep<'a> {
     }
 
     /// Whether a dependant waits for its own dependants already.
-    fn is_circle(&self, dependants: Option<&Vec<Place>>) -> bool {
-        dependants.into_iter().flatten().any(|place| self.stored(place).is_some_and(|object| waits(&object)))
+    fn is_circle(&self, dependants: &[Place]) -> bool {
+        dependants.iter().any(|place| self.stored(place).is_some_and(|object| waits(&object)))
     }
 
     /// Lets an owner go that waited for its dependants, once they are gone or have forgotten it.
@@ -305,7 +311,7 @@ impl<'a> Sweep<'a> {
             return Ok(());
         }
         let uid = meta::text(owner, "uid");
-        let dependants = self.dependants.get(uid).cloned().unwrap_or_default();
+        let dependants = self.dependants(owner);
         if finalizers.contains(&ORPHAN) {
             for dependant in &dependants {
                 self.forget(dependant, uid).await?;
@@ -321,7 +327,7 @@ impl<'a> Sweep<'a> {
         if meta::texts(&free, "finalizers").is_empty() {
             return self.delete(kind, owner).await;
         }
-        self.update(kind, free).await.map(drop)
+        self.update(kind, owner, free).await.map(drop)
     }
 
     /// Removes the references to an owner from an object.
@@ -332,13 +338,13 @@ impl<'a> Sweep<'a> {
             let owners = meta::items(&object, "/metadata/ownerReferences");
             let others: Vec<Value> =
                 owners.filter(|owner| meta::text_at(owner, "/uid") != uid).cloned().collect();
-            let mut object = Value::clone(&object);
+            let mut freed = Value::clone(&object);
             if others.is_empty() {
-                meta::remove(&mut object, "ownerReferences");
+                meta::remove(&mut freed, "ownerReferences");
             } else {
-                meta::set(&mut object, "ownerReferences", others);
+                meta::set(&mut freed, "ownerReferences", others);
             }
-            match self.update(kind, object).await {
+            match self.update(kind, &object, freed).await {
                 Err(StorageError::Conflict(_)) => {}
                 Err(StorageError::NotFound) => return Ok(()),
                 done => return done.map(drop),
@@ -351,7 +357,7 @@ impl<'a> Sweep<'a> {
         let (namespace, name) = (meta::text(object, "namespace"), meta::text(object, "name"));
         let deleted = self.services.storage.delete(kind, namespace, name, &as_read(object)).await;
         let gone = deleted?;
-        end_log(self.services, kind, &gone);
+        forget(self.services, kind, &gone);
         finish_namespace_of(self.services, &gone).await;
         let mut free = Value::clone(&gone);
         meta::remove(&mut free, "finalizers");
@@ -359,10 +365,17 @@ impl<'a> Sweep<'a> {
         Ok(())
     }
 
-    async fn update(&self, kind: &'static ResourceType, object: Value) -> Result<Object, StorageError> {
-        let (namespace, name) = (meta::text(&object, "namespace"), meta::text(&object, "name"));
-        let (namespace, name, expected) = (namespace.to_owned(), name.to_owned(), as_read(&object));
-        self.services.storage.update(kind, &namespace, &name, &expected, object).await
+    async fn update(
+        &self,
+        kind: &'static ResourceType,
+        old: &Value,
+        new: Value,
+    ) -> Result<Object, StorageError> {
+        let (namespace, name) = (meta::text(old, "namespace"), meta::text(old, "name"));
+        let storage = &self.services.storage;
+        let changed = storage.update(kind, namespace, name, &as_read(old), new).await?;
+        self.services.garbage.look(storage, kind, &changed, Some(old));
+        Ok(changed)
     }
 
     fn owner(&self, kind: &ResourceType, object: &Value, owner: &Value) -> Owner {

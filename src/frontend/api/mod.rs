@@ -103,7 +103,7 @@ pub struct Services {
     pub logs: Arc<Logs>,
     /// Who watches.
     pub watches: Arc<Watches>,
-    /// Whether objects have owners.
+    /// Which objects belong to whom.
     pub garbage: Garbage,
 }
 
