@@ -43,7 +43,7 @@ pub struct Subresource {
 
 /// What can be done with stored objects.
 const STORED: &[&str] = &["create", "delete", "deletecollection", "get", "list", "patch", "update", "watch"];
-/// Reviews are created, and not kept.
+/// Reviews are created, and not kept; nor are bindings and evictions.
 const REVIEW: &[&str] = &["create"];
 const STATUS: &[&str] = &["get", "patch", "update"];
 
@@ -91,6 +91,8 @@ pub static RESOURCES: &[ResourceType] = &[
         group: RBAC,
         ..cluster("clusterrolebindings", "clusterrolebinding", "ClusterRoleBinding")
     },
+    // The older way to say on which node a pod runs.
+    ResourceType { verbs: REVIEW, ..namespaced("bindings", "binding", "Binding") },
     review("authentication.k8s.io", "selfsubjectreviews", "SelfSubjectReview"),
     review("authentication.k8s.io", "tokenreviews", "TokenReview"),
     ResourceType {
@@ -142,6 +144,8 @@ const PODS_TYPE: ResourceType = ResourceType {
     short_names: &["po"],
     categories: &["all"],
     subresources: &[
+        Subresource { name: "binding", group: "", version: "v1", kind: "Binding", verbs: REVIEW },
+        Subresource { name: "eviction", group: "policy", version: "v1", kind: "Eviction", verbs: REVIEW },
         Subresource { name: "log", group: "", version: "v1", kind: "Pod", verbs: &["get"] },
         Subresource { name: "status", group: "", version: "v1", kind: "Pod", verbs: STATUS },
     ],

@@ -8,7 +8,7 @@ use jiff::Timestamp;
 use tokio::runtime::Handle;
 use tokio::sync::watch;
 
-use super::api::{Addresses, Logs, Services, Shaping, recover};
+use super::api::{Addresses, Garbage, Logs, Services, Shaping, recover, resume_garbage};
 use super::authn::{self, Authenticators, SigningKeySource, TokenError, TokenSpec};
 use super::authorizers::{Chain, abac, configuration, rbac::Rbac};
 use super::hooks::Stages;
@@ -166,6 +166,7 @@ impl Prepared {
             hooks: Arc::new(stages),
             logs: Arc::new(Logs::default()),
             watches: Arc::default(),
+            garbage: Garbage::default(),
         };
         if settings.data_dir.is_some() {
             recover(&services, now).await;
@@ -178,6 +179,7 @@ impl Prepared {
         for path in &settings.objects {
             load(path, &start).await?;
         }
+        resume_garbage(&services, now).await;
         let Settings { listener, cert_file, key_file, min_version, audit_log, .. } = settings;
         let tls = ServerContext::asking("frontend", cert_file, key_file, min_version, metrics)?;
         watchers.push(tls::watch(Arc::clone(&tls) as Arc<dyn tls::Reload>, tls::WATCH_INTERVAL, runtime));

@@ -20,6 +20,8 @@ pub struct ApiError {
     pub details: Map<String, Value>,
     /// `details.retryAfterSeconds`, and the header `Retry-After`.
     pub retry_after: Option<u32>,
+    /// `metadata.continue`, by which a list goes on that is no longer consistent; empty: none.
+    pub go_on: String,
 }
 
 /// One thing that is wrong with an object (`metav1.StatusCause`).
@@ -79,7 +81,14 @@ impl Cause {
 
 impl ApiError {
     fn new(code: u16, reason: &'static str, message: impl Into<String>) -> Self {
-        Self { code, reason, message: message.into(), details: Map::new(), retry_after: None }
+        Self {
+            code,
+            reason,
+            message: message.into(),
+            details: Map::new(),
+            retry_after: None,
+            go_on: String::new(),
+        }
     }
 
     fn about(mut self, kind: &ResourceType, name: &str) -> Self {
@@ -177,6 +186,16 @@ impl ApiError {
         Self::new(410, "Expired", message)
     }
 
+    /// 504 for a version that is yet to come (`NewTooLargeResourceVersionError` of `k8s.io/apiserver/pkg/storage/errors.go`).
+    pub fn too_new(message: impl std::fmt::Display) -> Self {
+        const WORDS: &str = "Too large resource version";
+        let mut error = Self::new(504, "Timeout", format!("Timeout: {message}"));
+        let cause = json!({"reason": "ResourceVersionTooLarge", "message": WORDS});
+        error.details.insert("causes".into(), json!([cause]));
+        error.retry_after = Some(1);
+        error
+    }
+
     /// 413: the body is larger than the bound.
     #[must_use]
     pub fn too_large(most: usize) -> Self {
@@ -238,6 +257,9 @@ impl ApiError {
         });
         if let (false, Some(fields)) = (details.is_empty(), status.as_object_mut()) {
             fields.insert("details".into(), details.into());
+        }
+        if let (false, Some(metadata)) = (self.go_on.is_empty(), status.get_mut("metadata")) {
+            *metadata = json!({"continue": self.go_on});
         }
         status
     }

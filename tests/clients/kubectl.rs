@@ -35,14 +35,18 @@ pub static KUBECTLS: LazyLock<Vec<PathBuf>> = LazyLock::new(|| {
     let mut versions: Vec<(u32, PathBuf)> = beside
         .filter_map(|entry| {
             let path = entry.unwrap().path();
-            let minor = path.file_name()?.to_str()?.strip_prefix("kubectl.1.")?.parse().ok()?;
-            Some((minor, path))
+            Some((minor(&path)?, path))
         })
         .filter(|(minor, _)| *minor >= OLDEST)
         .collect();
     versions.sort();
     if versions.is_empty() { vec![real] } else { versions.into_iter().map(|(_, path)| path).collect() }
 });
+
+/// The minor version of a kubectl that has it in its name.
+pub fn minor(program: &Path) -> Option<u32> {
+    program.file_name()?.to_str()?.strip_prefix("kubectl.1.")?.parse().ok()
+}
 
 impl Kubectl {
     /// The newest.
@@ -72,6 +76,12 @@ impl Kubectl {
             command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
         let _written = child.stdin.take().unwrap().write_all(input.as_bytes());
         Ran::of(child.wait_with_output().unwrap())
+    }
+
+    /// Runs it with this for its editor.
+    pub fn edited(&self, editor: &Path, arguments: &[&str]) -> Ran {
+        let mut command = self.command(arguments);
+        Ran::of(command.env("KUBE_EDITOR", editor).stdin(Stdio::null()).output().unwrap())
     }
 
     /// Runs it to its end, however that is.

@@ -15,6 +15,7 @@
 
 mod admission_webhooks;
 mod attacks;
+mod battery;
 mod browser;
 mod changes;
 mod clock;

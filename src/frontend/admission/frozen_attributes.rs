@@ -79,11 +79,23 @@ impl Plugin for FrozenAttributesPlugin {
     }
 
     fn validate(&self, asked: &Attributes, _: &mut Notes<'_>) -> Result<Said, ApiError> {
-        if !asked.kind.is_stored() || asked.object.is_none() || self.is_administrator(asked) {
+        // The annotations of a Binding become those of the pod.
+        let is_binding = asked.kind.kind == "Binding" || asked.subresource == "binding";
+        let is_kept = asked.kind.is_stored() || is_binding;
+        if !is_kept || asked.object.is_none() || self.is_administrator(asked) {
             return Ok(Said::Nothing);
         }
         let (owner, class) = (&self.settings.owner_annotation, &self.settings.classification_label);
         let new = |field: &str, key: &str| asked.object.as_ref().and_then(|object| value(object, field, key));
+        if is_binding {
+            return match new("annotations", owner) {
+                None => Ok(Said::Nothing),
+                Some(_) => Err(asked.refuse(&format!(
+                    "metadata.annotations[{owner}] is changed by {} alone",
+                    self.settings.administrators.join(", ")
+                ))),
+            };
+        }
         match &asked.old {
             None if asked.operation == Operation::Create => {
                 let named = new("annotations", owner);

@@ -229,6 +229,22 @@ fn owner_and_classification_are_frozen_for_all_but_administrators() {
 }
 
 #[test]
+fn a_pod_gets_no_other_owner_by_the_annotations_of_its_binding() {
+    let it = fixture();
+    let annotations = json!({"bailiwick.dev/owner": "bob"});
+    let binding =
+        json!({"metadata": {"name": "web", "annotations": annotations}, "target": {"name": "node-1"}});
+    let to_a_pod = Attributes { subresource: "binding".into(), ..create("pods", "default", binding.clone()) };
+    for asked in [to_a_pod, create("bindings", "default", binding)] {
+        assert_eq!(it.refused(asked.clone()).code, 403);
+        it.admitted(Attributes { subject: user("root", &["system:masters"]), ..asked.clone() });
+        let silent = json!({"metadata": {"name": "web"}, "target": {"name": "node-1"}});
+        let taken = it.admitted(Attributes { object: Some(silent.clone()), ..asked });
+        assert_eq!(taken, silent, "and nobody is made its owner");
+    }
+}
+
+#[test]
 fn a_node_changes_itself_and_its_pods_alone() {
     let it = fixture();
     let node = user("system:node:node-1", &["system:nodes"]);

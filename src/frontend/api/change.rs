@@ -12,7 +12,7 @@ use super::negotiate::{self, Form};
 use super::options::Write;
 use super::patch::Patch;
 use super::stages::{Admitting, Storing, Target};
-use super::{Call, delete, kinds, meta, represent, scale};
+use super::{Call, delete, garbage, kinds, meta, represent, scale};
 use crate::frontend::admission::Operation;
 use crate::frontend::resources::ResourceType;
 use crate::frontend::status::ApiError;
@@ -170,7 +170,8 @@ async fn keep(call: &Call<'_>, target: &Target<'_>, new: Value, old: &Value) -> 
     let version = meta::text(old, "resourceVersion").to_owned();
     let expected = Preconditions { resource_version: Some(version), uid: None };
     let kept = storage.update(target.kind, target.namespace, target.name, &expected, new).await?;
-    delete::finish(call.frontend, target.kind, &kept).await;
+    delete::finish(call.frontend, call.now, target.kind, &kept).await;
+    garbage::kept(call.frontend, call.now, target.kind, &kept, Some(old)).await;
     Ok(kept)
 }
 

@@ -8,7 +8,7 @@ use super::answer::Answer;
 use super::body::{self, Expected};
 use super::options::Write;
 use super::stages::{Admitting, Storing, Target};
-use super::{Call, kinds, meta, negotiate, represent};
+use super::{Call, garbage, kinds, meta, negotiate, represent};
 use crate::frontend::admission::Operation;
 use crate::frontend::resources::ResourceType;
 use crate::frontend::status::ApiError;
@@ -37,6 +37,7 @@ pub(super) async fn create(call: &Call<'_>, target: Target<'_>) -> Result<Answer
     if !write.dry_run {
         note(call, target.kind, &stored, "created");
         call.frontend.hooks.created(target.kind, &stored, call.now).await;
+        garbage::kept(call.frontend, call.now, target.kind, &stored, None).await;
     }
     Ok(represent::answer(201, target.kind, form, call.now, &stored))
 }

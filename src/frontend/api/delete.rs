@@ -2,15 +2,16 @@
 //! in it.
 //!
 //! Semantics: `k8s.io/apiserver/pkg/endpoints/handlers/delete.go` and `.../registry/generic/registry/store.go`. Smaller
-//! here: there is no grace period and no garbage collection by owners; and what is in a namespace goes with the request
-//! that deletes it, unadmitted as for the namespace controller. The answer is the object, where an API server has a
-//! Status for some kinds.
+//! here: there is no grace period; and what is in a namespace goes with the request that deletes it, unadmitted as for the
+//! namespace controller. What becomes of dependants is in `garbage`; those of a namespace itself are deleted whatever is
+//! asked for. The answer is the object, where an API server has a Status for some kinds.
 
 use jiff::Timestamp;
 use serde_json::Value;
 
 use super::answer::Answer;
-use super::options::Delete;
+use super::garbage::{self, FOREGROUND, ORPHAN};
+use super::options::{Delete, Propagation};
 use super::represent::Page;
 use super::stages::{Admitting, Storing, Target, is_namespace};
 use super::{Call, Services, fields, kinds, meta, negotiate, represent};
@@ -31,6 +32,9 @@ pub(super) async fn delete(call: &Call<'_>, target: Target<'_>) -> Result<Answer
     let form = negotiate::form(call.headers, call.info)?;
     let options = Delete::read(call)?;
     let gone = delete_one(call, &target, &options, true).await?;
+    if !options.dry_run {
+        garbage::collect(call.frontend, call.now, target.kind, std::slice::from_ref(&gone)).await;
+    }
     Ok(represent::answer(200, target.kind, form, call.now, &gone))
 }
 
@@ -41,7 +45,7 @@ pub(super) async fn delete_collection(call: &Call<'_>, target: Target<'_>) -> Re
     let options = Delete::read(call)?;
     let namespace = Some(target.namespace).filter(|namespace| !namespace.is_empty());
     let list = call.frontend.storage.list(target.kind, namespace);
-    let mut items = Vec::new();
+    let (mut items, mut failed) = (Vec::new(), None);
     let storing = Storing::begin(call);
     for doomed in list.items.iter().filter(|object| fields::selects(call.info, object)) {
         let name = meta::text(doomed, "name");
@@ -51,8 +55,18 @@ pub(super) async fn delete_collection(call: &Call<'_>, target: Target<'_>) -> Re
             Ok(gone) => items.push(gone),
             // Somebody else was faster.
             Err(error) if error.code == 404 => {}
-            Err(error) => return Err(error),
+            Err(error) => {
+                failed = Some(error);
+                break;
+            }
         }
+    }
+    // One look for the dependants of all of them, also of those before the one that could not be deleted.
+    if !options.dry_run {
+        garbage::collect(call.frontend, call.now, target.kind, &items).await;
+    }
+    if let Some(error) = failed {
+        return Err(error);
     }
     storing.told(Outcome::Passed, format!("deleted {} {}", items.len(), target.kind.qualified()));
     let version = call.frontend.storage.version().to_string();
@@ -98,6 +112,15 @@ async fn admit(
     old: &Object,
     admitting: &mut Admitting<'_>,
 ) -> Result<(), ApiError> {
+    is_expected(target, options, old)?;
+    let objects = (None, Some(Object::clone(old)));
+    let mut asked = target.attributes(call, Operation::Delete, objects, options.dry_run);
+    admitting.mutate(&mut asked).await?;
+    admitting.validate(&asked).await
+}
+
+/// Whether an object is the one that a deletion is meant for.
+pub(super) fn is_expected(target: &Target<'_>, options: &Delete, old: &Value) -> Result<(), ApiError> {
     let Preconditions { uid, resource_version } = &options.preconditions;
     for (what, said, is) in [
         ("UID", uid, meta::text(old, "uid")),
@@ -109,14 +132,11 @@ async fn admit(
             return Err(ApiError::conflict(target.kind, target.name, &why));
         }
     }
-    let objects = (None, Some(Object::clone(old)));
-    let mut asked = target.attributes(call, Operation::Delete, objects, options.dry_run);
-    admitting.mutate(&mut asked).await?;
-    admitting.validate(&asked).await
+    Ok(())
 }
 
 /// Removes an object that is as it was read, or marks it as going where something holds it.
-async fn remove(
+pub(super) async fn remove(
     call: &Call<'_>,
     target: &Target<'_>,
     options: &Delete,
@@ -126,29 +146,52 @@ async fn remove(
     let expected = Preconditions { uid: options.preconditions.uid.clone(), resource_version: Some(version) };
     let Target { kind, namespace, name, .. } = *target;
     let storage = &call.frontend.storage;
-    if !is_namespace(kind) && meta::texts(old, "finalizers").is_empty() {
-        let gone = storage.delete(kind, namespace, name, &expected).await?;
-        left(call.frontend, kind, &gone).await;
-        return Ok(gone);
+    let mut doomed = old.clone();
+    if !is_namespace(kind) {
+        propagate(options.propagation, &mut doomed);
+        if meta::texts(&doomed, "finalizers").is_empty() {
+            let gone = storage.delete(kind, namespace, name, &expected).await?;
+            left(call.frontend, kind, &gone).await;
+            return Ok(gone);
+        }
     }
-    let marked = storage.update(kind, namespace, name, &expected, going(call.now, kind, old)).await?;
+    let marked = storage.update(kind, namespace, name, &expected, going(call.now, kind, &doomed)).await?;
     if is_namespace(kind) {
         empty(call.frontend, call.now, name).await;
     }
     Ok(marked)
 }
 
+/// Says by its finalizers what is to become of an object's dependants (`deletionFinalizersForGarbageCollection` of
+/// `store.go`). Where nothing is said, finalizers that it has already say it.
+fn propagate(propagation: Option<Propagation>, object: &mut Value) {
+    let Some(propagation) = propagation else { return };
+    garbage::set_finalizers(object, |finalizers| {
+        finalizers.retain(|finalizer| ![FOREGROUND, ORPHAN].contains(&&**finalizer));
+        match propagation {
+            Propagation::Background => {}
+            Propagation::Foreground => finalizers.push(FOREGROUND.to_owned()),
+            Propagation::Orphan => finalizers.push(ORPHAN.to_owned()),
+        }
+    });
+}
+
 /// The object with the mark that it is to go.
 fn going(now: Timestamp, kind: &ResourceType, old: &Value) -> Value {
     let mut object = old.clone();
-    if !meta::is_going(old) {
-        meta::set(&mut object, "deletionTimestamp", kinds::seconds(now));
-        meta::set(&mut object, "deletionGracePeriodSeconds", 0);
-    }
+    mark(&mut object, now);
     if is_namespace(kind) {
         meta::set_in(&mut object, "status", "phase", "Terminating");
     }
     object
+}
+
+/// Marks an object as going, where it is not yet.
+pub(super) fn mark(object: &mut Value, now: Timestamp) {
+    if !meta::is_going(object) {
+        meta::set(object, "deletionTimestamp", kinds::seconds(now));
+        meta::set(object, "deletionGracePeriodSeconds", 0);
+    }
 }
 
 /// Removes what is in a namespace that goes, and then the namespace, unless something in it is held by finalizers.
@@ -164,7 +207,7 @@ async fn try_to_empty(services: &Services, now: Timestamp, namespace: &str) -> R
     for kind in RESOURCES.iter().filter(|kind| kind.namespaced && kind.is_stored()) {
         let free = |object: &Value| meta::texts(object, "finalizers").is_empty();
         for gone in storage.delete_collection(kind, Some(namespace), free).await? {
-            end_log(services, kind, &gone);
+            forget(services, kind, &gone);
         }
         for held in storage.list(kind, Some(namespace)).items {
             take_along(services, now, kind, (namespace, meta::text(&held, "name"))).await?;
@@ -188,7 +231,7 @@ async fn take_along(
         let expected = Preconditions { uid: None, resource_version: Some(version) };
         let taken = if meta::texts(&held, "finalizers").is_empty() {
             let gone = storage.delete(kind, namespace, name, &expected).await;
-            gone.map(|gone| end_log(services, kind, &gone))
+            gone.map(|gone| forget(services, kind, &gone))
         } else {
             storage.update(kind, namespace, name, &expected, going(now, kind, &held)).await.map(drop)
         };
@@ -202,7 +245,7 @@ async fn take_along(
 }
 
 /// Removes a changed object that is to go and is held by nothing any more.
-pub(super) async fn finish(services: &Services, kind: &'static ResourceType, object: &Value) {
+pub(super) async fn finish(services: &Services, now: Timestamp, kind: &'static ResourceType, object: &Value) {
     if !meta::is_going(object) || !meta::texts(object, "finalizers").is_empty() {
         return;
     }
@@ -215,12 +258,18 @@ pub(super) async fn finish(services: &Services, kind: &'static ResourceType, obj
     let expected = Preconditions { uid: None, resource_version: Some(version) };
     if let Ok(gone) = services.storage.delete(kind, namespace, name, &expected).await {
         left(services, kind, &gone).await;
+        garbage::collect(services, now, kind, std::slice::from_ref(&gone)).await;
     }
 }
 
 /// What follows from an object's being gone: its log ends, and its namespace may have waited for it.
 async fn left(services: &Services, kind: &ResourceType, gone: &Value) {
-    end_log(services, kind, gone);
+    forget(services, kind, gone);
+    finish_namespace_of(services, gone).await;
+}
+
+/// The namespace of an object that is gone may have waited for it.
+pub(super) async fn finish_namespace_of(services: &Services, gone: &Value) {
     let namespace = meta::text(gone, "namespace");
     let kind = resources::find("", "namespaces");
     let stored = kind.and_then(|kind| services.storage.get(kind, "", namespace));
@@ -235,8 +284,10 @@ async fn finish_namespace(services: &Services, name: &str) {
     }
 }
 
-fn end_log(services: &Services, kind: &ResourceType, gone: &Value) {
+/// Forgets what is kept beside an object that is gone: its log, and whose it was.
+pub(super) fn forget(services: &Services, kind: &ResourceType, gone: &Value) {
     if kind.kind == "Pod" {
         services.logs.end(meta::text(gone, "uid"));
     }
+    services.garbage.gone(&services.storage, kind, gone);
 }

@@ -4,6 +4,8 @@
 pub(super) fn of_kind(name: &str) -> &'static str {
     match name {
         "Namespace" => "A part of the cluster with names of its own. Deleting it deletes what is in it.",
+        "Binding" => "The node that a pod is given.",
+        "Eviction" => "That a pod is to leave its node: it is deleted.",
         "Pod" => {
             "Containers that run together on a node. Here there is no kubelet: a pod is stored, and its log says what \
              happened to it."

@@ -2,7 +2,7 @@
 
 use super::answer::{Answer, Body};
 use super::stages::{Target, is_namespace};
-use super::{Call, change, create, delete, discovery, log, read, reviews, watch};
+use super::{Call, change, create, delete, discovery, log, placing, read, reviews, watch};
 use crate::frontend::resources;
 use crate::frontend::status::ApiError;
 use crate::model::{Action, ResourceAction};
@@ -26,7 +26,7 @@ pub async fn dispatch(call: Call<'_>) -> Result<Answer, ApiError> {
 async fn resource(call: &Call<'_>, asked: &ResourceAction) -> Result<Answer, ApiError> {
     let kind = resources::find(&asked.group, &asked.resource)
         .filter(|kind| kind.version == asked.version)
-        .ok_or_else(ApiError::no_such_path)?;
+        .ok_or_else(|| no_such_resource(asked))?;
     let verb = &*asked.verb;
     let is_collection = matches!(verb, "list" | "watch" | "deletecollection");
     let target = Target {
@@ -59,6 +59,7 @@ async fn resource(call: &Call<'_>, asked: &ResourceAction) -> Result<Answer, Api
             return Err(not_supported());
         }
         return match verb {
+            "create" if kind.kind == "Binding" => placing::bind(call, target).await,
             "create" if !kind.is_stored() => reviews::review(call, target).await,
             "create" => create::create(call, target).await,
             "get" => read::get(call, &target),
@@ -77,6 +78,8 @@ async fn resource(call: &Call<'_>, asked: &ResourceAction) -> Result<Answer, Api
     }
     match (subresource.name, verb) {
         ("log", "get") => log::log(call, &target),
+        ("binding", "create") => placing::bind(call, target).await,
+        ("eviction", "create") => placing::evict(call, target, subresource).await,
         ("token", "create") => reviews::token(call, target, subresource).await,
         ("scale" | "status", "get") => read::get(call, &target),
         ("scale" | "status", "update") => change::update(call, target).await,
@@ -86,7 +89,7 @@ async fn resource(call: &Call<'_>, asked: &ResourceAction) -> Result<Answer, Api
 }
 
 /// What a cluster would have, and a front end with nothing behind it has not.
-const OF_WHAT_RUNS: [&str; 5] = ["attach", "ephemeralcontainers", "exec", "portforward", "proxy"];
+const OF_WHAT_RUNS: [&str; 6] = ["attach", "ephemeralcontainers", "exec", "portforward", "proxy", "resize"];
 
 fn unserved(target: &Target<'_>) -> ApiError {
     let (kind, name) = (target.kind, target.subresource);
@@ -94,5 +97,31 @@ fn unserved(target: &Target<'_>) -> ApiError {
         return ApiError::no_such_path();
     }
     let message = format!("{}/{name} is not served: nothing runs behind this front end", kind.qualified());
-    ApiError { message, ..ApiError::no_such_path() }
+    let mut error = ApiError { message, ..ApiError::no_such_path() };
+    // `kubectl debug` looks into the details without asking whether there are any.
+    error.details.insert("kind".into(), kind.resource.into());
+    error
+}
+
+/// What an API server has and this one has not, and what there is instead.
+const ELSEWHERE: [(&str, &str, &str); 4] = [
+    ("apiextensions.k8s.io", "customresourcedefinitions", "the kinds that this front end serves are fixed"),
+    (
+        "admissionregistration.k8s.io",
+        "validatingadmissionpolicies",
+        "use an admission webhook or one of the plugins of the front end",
+    ),
+    (
+        "admissionregistration.k8s.io",
+        "validatingadmissionpolicybindings",
+        "use an admission webhook or one of the plugins of the front end",
+    ),
+    ("policy", "poddisruptionbudgets", "every eviction is carried out at once"),
+];
+
+fn no_such_resource(asked: &ResourceAction) -> ApiError {
+    let instead =
+        ELSEWHERE.iter().find(|(group, name, _)| (*group, *name) == (&*asked.group, &*asked.resource));
+    let Some((group, name, instead)) = instead else { return ApiError::no_such_path() };
+    ApiError { message: format!("{name}.{group} are not served here: {instead}"), ..ApiError::no_such_path() }
 }

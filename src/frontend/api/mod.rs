@@ -14,6 +14,7 @@ mod descriptions;
 mod discovery;
 mod dispatch;
 mod fields;
+mod garbage;
 mod kinds;
 mod log;
 mod logs;
@@ -22,6 +23,7 @@ mod openapi;
 mod openapi_v2;
 mod options;
 mod patch;
+mod placing;
 mod protobuf;
 mod read;
 mod recover;
@@ -61,6 +63,7 @@ pub use addresses::Addresses;
 pub(super) use addresses::assign;
 pub use answer::{Answer, Body};
 pub use dispatch::dispatch;
+pub use garbage::{Garbage, resume as resume_garbage};
 pub use logs::{Logs, MAX_LINES, MAX_LOGS};
 pub(super) use recover::recover;
 pub use shaping::Shaping;
@@ -108,6 +111,8 @@ pub struct Services {
     pub logs: Arc<Logs>,
     /// Who watches.
     pub watches: Arc<Watches>,
+    /// Which objects belong to whom.
+    pub garbage: Garbage,
 }
 
 /// Where a request leaves what happens to it.

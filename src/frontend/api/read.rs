@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use super::answer::Answer;
 use super::represent::{self, Page};
 use super::stages::{Storing, Target};
-use super::{Call, fields, meta, negotiate, scale};
+use super::{Call, fields, meta, negotiate, options, scale};
 use crate::frontend::journey::Outcome;
 use crate::frontend::status::ApiError;
 use crate::frontend::storage::{List, StorageError};
@@ -30,6 +30,7 @@ pub(super) fn get(call: &Call<'_>, target: &Target<'_>) -> Result<Answer, ApiErr
 pub(super) fn list(call: &Call<'_>, target: &Target<'_>) -> Result<Answer, ApiError> {
     let form = negotiate::form(call.headers, call.info)?;
     fields::check(target.kind, call.info)?;
+    options::check_list(call.info, false)?;
     let storing = Storing::begin(call);
     let page = page(call, target)?;
     let what = format!("read {} {}", page.items.len(), target.kind.qualified());
@@ -65,24 +66,37 @@ fn page(call: &Call<'_>, target: &Target<'_>) -> Result<Page, ApiError> {
 fn at_version(call: &Call<'_>, target: &Target<'_>, start: Option<&Continue>) -> Result<List, ApiError> {
     let storage = &call.frontend.storage;
     let namespace = Some(target.namespace).filter(|namespace| !namespace.is_empty());
+    let said = call.info.first("resourceVersion").unwrap_or_default();
     if let Some(start) = start {
-        return storage.list_at(target.kind, namespace, start.version).map_err(|error| match error {
-            StorageError::TooOld { .. } => ApiError::expired(
-                "The provided continue parameter is too old to display a consistent list result. You must start a new \
-                 list without the continue parameter.",
-            ),
+        if !matches!(said, "" | "0") {
+            return Err(ApiError::bad_request(
+                "specifying resource version is not allowed when using continue",
+            ));
+        }
+        let Some(version) = start.version else { return Ok(storage.list(target.kind, namespace)) };
+        return storage.list_at(target.kind, namespace, version).map_err(|error| match error {
+            StorageError::TooOld { .. } => {
+                let go_on = Continue { version: None, ..start.clone() }.write();
+                ApiError { go_on, ..ApiError::expired(INCONSISTENT) }
+            }
             other => target.refused(other),
         });
     }
     let asked = version(call)?;
+    // A page at a version is of exactly that version, unless something else is said.
     let is_exact = match call.info.first("resourceVersionMatch").unwrap_or_default() {
-        "" | "NotOlderThan" => false,
         "Exact" => true,
-        other => return Err(ApiError::bad_request(format!("resourceVersionMatch may not be {other:?}"))),
+        "" => limit(call)?.is_some(),
+        _ => false,
     };
     match asked {
         Some(version) if is_exact => {
-            storage.list_at(target.kind, namespace, version).map_err(|error| target.refused(error))
+            storage.list_at(target.kind, namespace, version).map_err(|error| match error {
+                StorageError::TooOld { .. } => {
+                    ApiError::expired("The resourceVersion for the provided list is too old.")
+                }
+                other => target.refused(other),
+            })
         }
         Some(version) if version > storage.version() => {
             let current = storage.version();
@@ -91,6 +105,12 @@ fn at_version(call: &Call<'_>, target: &Target<'_>, start: Option<&Continue>) ->
         _ => Ok(storage.list(target.kind, namespace)),
     }
 }
+
+/// What is said of a list whose version is forgotten. It can go on, with what there is now.
+const INCONSISTENT: &str = "The provided continue parameter is too old to display a consistent list result. You can \
+    start a new list without the continue parameter, or use the continue token in this response to retrieve the \
+    remainder of the results. Continuing with the provided token results in an inconsistent list - objects that were \
+    created, modified, or deleted between the time the first chunk was returned and now may show up in the list.";
 
 /// The version that is asked for; none where any will do.
 pub(super) fn version(call: &Call<'_>) -> Result<Option<u64>, ApiError> {
@@ -112,10 +132,10 @@ fn limit(call: &Call<'_>) -> Result<Option<usize>, ApiError> {
     }
 }
 
-/// Where a list goes on: after this object, as of this version.
-#[derive(Debug, PartialEq, Eq)]
+/// Where a list goes on: after this object, as of this version; none: as of now, whatever the pages before were of.
+#[derive(Debug, Clone, PartialEq, Eq)]
 struct Continue {
-    version: u64,
+    version: Option<u64>,
     namespace: String,
     name: String,
 }
@@ -123,11 +143,13 @@ struct Continue {
 impl Continue {
     fn after(version: u64, last: &Value) -> Self {
         let text = |field| meta::text(last, field).to_owned();
-        Self { version, namespace: text("namespace"), name: text("name") }
+        Self { version: Some(version), namespace: text("namespace"), name: text("name") }
     }
 
     fn write(&self) -> String {
-        let token = json!({"rv": self.version, "ns": self.namespace, "name": self.name});
+        // As an API server writes it: -1 is no version.
+        let version = self.version.map_or_else(|| json!(-1), |version| json!(version));
+        let token = json!({"rv": version, "ns": self.namespace, "name": self.name});
         data_encoding::BASE64URL_NOPAD.encode(token.to_string().as_bytes())
     }
 
@@ -136,7 +158,9 @@ impl Continue {
             let bytes = data_encoding::BASE64URL_NOPAD.decode(token.as_bytes()).ok()?;
             let token: Value = serde_json::from_slice(&bytes).ok()?;
             let text = |field: &str| Some(token.get(field)?.as_str()?.to_owned());
-            Some(Self { version: token.get("rv")?.as_u64()?, namespace: text("ns")?, name: text("name")? })
+            let version = token.get("rv")?;
+            let version = if version.as_i64() == Some(-1) { None } else { Some(version.as_u64()?) };
+            Some(Self { version, namespace: text("ns")?, name: text("name")? })
         };
         read().ok_or_else(|| ApiError::bad_request("continue key is not valid"))
     }

@@ -12,7 +12,7 @@ pub(in crate::frontend) async fn recover(services: &Services, now: Timestamp) {
     let kinds = || RESOURCES.iter().filter(|kind| kind.is_stored());
     for kind in kinds().filter(|kind| !is_namespace(kind)) {
         for object in services.storage.list(kind, None).items {
-            delete::finish(services, kind, &object).await;
+            delete::finish(services, now, kind, &object).await;
         }
     }
     for kind in kinds().filter(|kind| is_namespace(kind)) {

@@ -68,8 +68,7 @@ pub(super) fn list(kind: &ResourceType, form: Form, now: Timestamp, page: &Page)
                 metadata: &page.metadata,
                 items: page.items.iter().map(|item| &**item).collect(),
             };
-            let text = serde_json::to_vec(&list).map_err(ApiError::internal)?;
-            return Ok(Answer::whole(200, JSON, text));
+            return bounded(&list);
         }
         Form::Metadata => json!({
             "kind": "PartialObjectMetadataList", "apiVersion": "meta.k8s.io/v1", "metadata": page.metadata,
@@ -80,7 +79,42 @@ pub(super) fn list(kind: &ResourceType, form: Form, now: Timestamp, page: &Page)
             table_of(kind, rows, &page.metadata, true)
         }
     };
-    Ok(Answer::json(200, &shown))
+    bounded(&shown)
+}
+
+/// How long a list may be as it is sent, in bytes.
+const MAX_LIST_BYTES: usize = 64 << 20;
+
+/// Text that is not longer than that.
+struct Bounded(Vec<u8>);
+
+impl std::io::Write for Bounded {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        if self.0.len().saturating_add(bytes.len()) > MAX_LIST_BYTES {
+            return Err(std::io::ErrorKind::FileTooLarge.into());
+        }
+        self.0.extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+/// A list as an answer, where it is not too long.
+fn bounded(list: &impl Serialize) -> Result<Answer, ApiError> {
+    let mut text = Bounded(Vec::new());
+    match serde_json::to_writer(&mut text, list) {
+        Ok(()) => Ok(Answer::whole(200, JSON, text.0)),
+        Err(error) if error.is_io() => Err(ApiError {
+            message: format!(
+                "the list has more than {MAX_LIST_BYTES} bytes: ask for it page by page, with a smaller limit"
+            ),
+            ..ApiError::too_large(MAX_LIST_BYTES)
+        }),
+        Err(error) => Err(ApiError::internal(error)),
+    }
 }
 
 /// One object as an answer.

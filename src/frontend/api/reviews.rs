@@ -69,7 +69,7 @@ pub(super) async fn token(
     Ok(Answer::json(201, &issued))
 }
 
-fn only_json(call: &Call<'_>) -> Result<(), ApiError> {
+pub(super) fn only_json(call: &Call<'_>) -> Result<(), ApiError> {
     if negotiate::accepted(call.headers).iter().any(negotiate::is_json) {
         return Ok(());
     }

@@ -74,7 +74,7 @@ impl Target<'_> {
                 ),
             ),
             StorageError::TooOld { .. } => ApiError::expired(error.to_string()),
-            StorageError::TooNew { .. } => ApiError::timeout(error.to_string()),
+            StorageError::TooNew { .. } => ApiError::too_new(error),
             StorageError::TooLarge(most) => ApiError::too_large(most),
             StorageError::TooDeep(_) => ApiError::bad_request(error.to_string()),
             StorageError::Unwritable(_) => ApiError::internal(&error),

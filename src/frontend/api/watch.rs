@@ -16,7 +16,7 @@ use super::answer::{Answer, JSON};
 use super::negotiate::Form;
 use super::stages::{Storing, Target};
 use super::watches::Place;
-use super::{Call, fields, negotiate, read, represent};
+use super::{Call, fields, negotiate, options, read, represent};
 use crate::frontend::journey::Outcome;
 use crate::frontend::request_info::RequestInfo;
 use crate::frontend::resources::ResourceType;
@@ -39,22 +39,23 @@ const MAX_CHUNK: usize = 64 << 10;
 pub(super) fn watch(call: &Call<'_>, target: &Target<'_>) -> Result<Answer, ApiError> {
     let form = negotiate::form(call.headers, call.info)?;
     fields::check(target.kind, call.info)?;
-    if call.info.is_set("sendInitialEvents") {
-        return Err(ApiError::invalid_patch(
-            "ListOptions.meta.k8s.io \"\" is invalid: sendInitialEvents: Forbidden: sendInitialEvents is forbidden for \
-             watch unless the WatchList feature gate is enabled",
-        ));
-    }
+    options::check_list(call.info, true)?;
     let timeout = timeout(call.info)?;
     let place = call.frontend.watches.enter(&call.subject.user)?;
     let since = read::version(call)?;
     let storing = Storing::begin(call);
     let namespace = Some(target.namespace).filter(|namespace| !namespace.is_empty());
     let storage = &call.frontend.storage;
-    // Without a version to begin at, it begins with what there is.
-    let (existing, since) = match since {
-        Some(version) => (Vec::new(), version),
-        None => {
+    // Without a version to begin at, it begins with what there is. Who says whether they want that, wants what there is by
+    // now, if only that is not older than what they know (KEP-3157).
+    let initial = call.info.first(options::INITIAL).map(|_| call.info.is_set(options::INITIAL));
+    let (existing, since) = match (since, initial) {
+        (Some(version), None | Some(false)) => (Vec::new(), version),
+        (Some(version), Some(true)) if version > storage.version() => (Vec::new(), version),
+        (None, Some(false)) if call.info.first("resourceVersion").unwrap_or_default().is_empty() => {
+            (Vec::new(), storage.version())
+        }
+        _ => {
             let list = storage.list(target.kind, namespace);
             (list.items, list.resource_version)
         }
@@ -79,9 +80,11 @@ pub(super) fn watch(call: &Call<'_>, target: &Target<'_>) -> Result<Answer, ApiE
         place,
     };
     let bookmarks = call.info.is_set("allowWatchBookmarks");
+    let initial_end = (bookmarks && initial == Some(true)).then_some(since);
     let now = Instant::now();
     let state = Watching {
         existing: existing.into_iter(),
+        initial_end,
         watch,
         lines,
         ends: now.checked_add(timeout).unwrap_or(now),
@@ -121,6 +124,8 @@ fn line(kind: &str, object: &Value) -> String {
 struct Watching {
     /// What there was when it began, and is yet to be told.
     existing: std::vec::IntoIter<Object>,
+    /// The version of that, where its end is yet to be told.
+    initial_end: Option<u64>,
     watch: Watch,
     lines: Lines,
     ends: Instant,
@@ -142,6 +147,10 @@ impl Watching {
             }
             if let Some(object) = self.existing.next() {
                 self.lines.existing(&object);
+                continue;
+            }
+            if let Some(version) = self.initial_end.take() {
+                self.lines.bookmark(version, true);
                 continue;
             }
             let due = self.bookmark.unwrap_or(self.ends).min(self.ends);
@@ -172,7 +181,7 @@ impl Watching {
             while let Some(event) = self.watch.next_now() {
                 self.lines.event(&event);
             }
-            self.lines.bookmark(version);
+            self.lines.bookmark(version, false);
             self.bookmark = now.checked_add(BOOKMARK_EVERY);
         }
         self.is_over |= now >= self.ends;
@@ -257,16 +266,19 @@ impl Lines {
         self.make_ready(line(kind, &shown).into());
     }
 
-    /// How far the watch is: an object with nothing but a version.
-    fn bookmark(&mut self, version: u64) {
-        let (mut api_version, mut kind) = (self.kind.api_version(), self.kind.kind);
-        if let Form::Metadata = self.form {
-            (api_version, kind) = ("meta.k8s.io/v1".to_owned(), "PartialObjectMetadata");
-        }
-        let object = json!({
-            "apiVersion": api_version, "kind": kind,
+    /// How far the watch is: an object with nothing but a version; and perhaps that this is the end of what there was.
+    fn bookmark(&mut self, version: u64, is_initial_end: bool) {
+        let mut object = json!({
+            "apiVersion": self.kind.api_version(), "kind": self.kind.kind,
             "metadata": {"resourceVersion": version.to_string(), "creationTimestamp": null},
         });
+        if is_initial_end {
+            super::meta::set(&mut object, "annotations", json!({"k8s.io/initial-events-end": "true"}));
+        }
+        let object = match self.form {
+            Form::Metadata => represent::object(self.kind, self.form, self.now(), &object),
+            Form::Objects | Form::Table(_) => object,
+        };
         self.make_ready(line("BOOKMARK", &object).into());
     }
 

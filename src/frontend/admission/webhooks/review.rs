@@ -207,6 +207,7 @@ fn refusal(webhook: &str, status: Status) -> ApiError {
         message,
         details: details.unwrap_or_default(),
         retry_after: None,
+        go_on: String::new(),
     }
 }
 

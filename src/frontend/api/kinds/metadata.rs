@@ -8,9 +8,11 @@ use serde_json::{Map, Value};
 use uuid::Uuid;
 
 use super::Faults;
+use crate::frontend::api::garbage::{FOREGROUND, ORPHAN};
 use crate::frontend::api::meta;
 use crate::frontend::resources::ResourceType;
 use crate::frontend::selector::{is_dns_label, is_dns_subdomain, is_label_key, is_label_value};
+use crate::frontend::status::CauseKind;
 
 /// How large all annotations of an object may be together, in bytes.
 const MAX_ANNOTATIONS_BYTES: usize = 256 << 10;
@@ -76,6 +78,11 @@ pub(super) fn validate(kind: &ResourceType, object: &Value, old: Option<&Value>,
             faults.invalid("metadata.finalizers", finalizer, QUALIFIED);
         }
     }
+    let finalizers = meta::texts(object, "finalizers");
+    if finalizers.contains(&ORPHAN) && finalizers.contains(&FOREGROUND) {
+        let message = "finalizers orphan and foregroundDeletion cannot be both set";
+        faults.add(CauseKind::Invalid, "metadata.finalizers", message);
+    }
     owners(object, faults);
     if let Some(old) = old.filter(|old| meta::is_going(old)) {
         let known: BTreeSet<&str> = meta::texts(old, "finalizers").into_iter().collect();
@@ -115,16 +122,33 @@ pub(super) fn annotations(object: &Value, faults: &mut Faults) {
 }
 
 fn owners(object: &Value, faults: &mut Faults) {
-    for (nth, owner) in meta::items(object, "/metadata/ownerReferences").enumerate() {
-        for (field, what) in [
-            ("apiVersion", "version must not be empty"),
-            ("kind", "must not be empty"),
-            ("name", "must not be empty"),
-            ("uid", "must not be empty"),
-        ] {
-            if owner.get(field).and_then(Value::as_str).unwrap_or_default().is_empty() {
-                faults.required(format!("metadata.ownerReferences[{nth}].{field}"), what);
+    const PATH: &str = "metadata.ownerReferences";
+    let mut controller: Option<String> = None;
+    for owner in meta::items(object, "/metadata/ownerReferences") {
+        let text = |field: &str| owner.get(field).and_then(Value::as_str).unwrap_or_default();
+        for (field, what) in [("apiVersion", "version"), ("kind", "kind"), ("name", "name"), ("uid", "uid")] {
+            if text(field).is_empty() {
+                faults.invalid(format!("{PATH}.{field}"), "", &format!("{what} must not be empty"));
             }
+        }
+        if (text("apiVersion"), text("kind")) == ("v1", "Event") {
+            let message = "/v1, Kind=Event is disallowed from being an owner";
+            faults.add(CauseKind::Invalid, PATH, message);
+        }
+        if owner.get("controller") != Some(&Value::Bool(true)) {
+            continue;
+        }
+        let name = format!("{}/{}", text("kind"), text("name"));
+        match &controller {
+            None => controller = Some(name),
+            Some(first) => faults.add(
+                CauseKind::Invalid,
+                PATH,
+                format!(
+                    "Only one reference can have Controller set to true. Found \"true\" in references for \
+                     {first} and {name}"
+                ),
+            ),
         }
     }
 }

@@ -54,9 +54,9 @@ fn metadata_is_in_order() {
             "metadata.labels",
             "metadata.annotations",
             "metadata.finalizers",
-            "metadata.ownerReferences[0].apiVersion",
-            "metadata.ownerReferences[0].name",
-            "metadata.ownerReferences[0].uid",
+            "metadata.ownerReferences.apiVersion",
+            "metadata.ownerReferences.name",
+            "metadata.ownerReferences.uid",
         ]
     );
     let large = json!({"metadata": {"name": "a", "annotations": {"a": "x".repeat(257 << 10)}}});

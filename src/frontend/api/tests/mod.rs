@@ -1,10 +1,12 @@
 //! The API as clients see it: requests as they are sent, answers as they are read. Only admission and the hooks are fakes.
 
+mod belonging;
 mod changing;
 mod creating;
 mod deleting;
 mod discovering;
 mod hostile;
+mod placing;
 mod reading;
 mod watching;
 mod workloads;
@@ -146,6 +148,7 @@ impl World {
     pub(super) async fn new() -> Self {
         let services = Services {
             watches: Arc::default(),
+            garbage: Garbage::default(),
             storage: Arc::new(Storage::starting_at(100)),
             admission: Arc::new(Plugins),
             hooks: Arc::new(Others),

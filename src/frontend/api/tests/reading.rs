@@ -158,3 +158,99 @@ async fn a_log_is_followed_until_the_pod_is_gone() {
     world.delete(&path).await;
     assert_eq!(stream.next().await, None);
 }
+
+#[tokio::test]
+async fn a_list_whose_version_is_forgotten_can_go_on_with_what_there_is_now() {
+    let world = with_pods().await;
+    let first = world.get(&format!("{PODS}?limit=1")).await.body;
+    let token = first["metadata"]["continue"].as_str().unwrap();
+    let maps = crate::frontend::resources::find("", "configmaps").unwrap();
+    for nth in 0..=crate::frontend::storage::MAX_HISTORY_EVENTS {
+        let map =
+            json!({"metadata": {"name": "m", "namespace": "default"}, "data": {"nth": nth.to_string()}});
+        let storage = &world.services.storage;
+        match nth {
+            0 => storage.create(maps, "default", "m", map).await.unwrap(),
+            _ => storage.update(maps, "default", "m", &Default::default(), map).await.unwrap(),
+        };
+    }
+    let expired = world.get(&format!("{PODS}?limit=1&continue={token}")).await;
+    assert_eq!((expired.code, &expired.body["reason"]), (410, &json!("Expired")));
+    assert!(expired.message().contains("use the continue token in this response"));
+    let token = expired.body["metadata"]["continue"].as_str().unwrap();
+    let rest = world.get(&format!("{PODS}?continue={token}")).await;
+    assert_eq!((rest.code, rest.names()), (200, world.get(PODS).await.names()[1..].to_vec()));
+    let version = first["metadata"]["resourceVersion"].as_str().unwrap();
+    let exact = world.get(&format!("{PODS}?resourceVersion={version}&resourceVersionMatch=Exact")).await;
+    assert_eq!((exact.code, exact.message()), (410, "The resourceVersion for the provided list is too old."));
+}
+
+#[tokio::test]
+async fn what_a_list_says_of_versions_has_to_make_sense() {
+    let world = with_pods().await;
+    for (query, why) in [
+        (
+            "resourceVersionMatch=Exact",
+            "resourceVersionMatch is forbidden unless resourceVersion is provided",
+        ),
+        ("resourceVersionMatch=Exact&resourceVersion=0", "\"exact\" is forbidden for resourceVersion \"0\""),
+        (
+            "resourceVersionMatch=Newest&resourceVersion=1",
+            "Unsupported value: \"Newest\": supported values: \"Exact\", \"NotOlderThan\", \"\"",
+        ),
+        ("sendInitialEvents=true", "sendInitialEvents is forbidden for list"),
+    ] {
+        let reply = world.get(&format!("{PODS}?{query}")).await;
+        assert_eq!((reply.code, reply.message().contains(why)), (422, true), "{}", reply.text);
+    }
+    let first = world.get(&format!("{PODS}?limit=1")).await.body;
+    let token = first["metadata"]["continue"].as_str().unwrap();
+    let both = world.get(&format!("{PODS}?continue={token}&resourceVersion=7")).await;
+    assert_eq!(
+        (both.code, both.message()),
+        (400, "specifying resource version is not allowed when using continue")
+    );
+    let late = world.get(&format!("{PODS}?resourceVersion=99999&resourceVersionMatch=NotOlderThan")).await;
+    assert_eq!(late.code, 504);
+    assert!(late.message().starts_with("Timeout: Too large resource version: 99999, current: "));
+    assert_eq!(late.body["details"]["causes"][0]["reason"], "ResourceVersionTooLarge");
+}
+
+#[tokio::test]
+async fn a_list_that_is_too_long_is_to_be_asked_for_in_pages() {
+    let world = World::new().await;
+    let maps = crate::frontend::resources::find("", "configmaps").unwrap();
+    for nth in 0..65 {
+        let (name, text) = (format!("m-{nth:02}"), "x".repeat(1 << 20));
+        let map = json!({"metadata": {"name": name, "namespace": "default"}, "data": {"text": text}});
+        world.services.storage.create(maps, "default", &name, map).await.unwrap();
+    }
+    let path = "/api/v1/namespaces/default/configmaps";
+    let refused = world.get(path).await;
+    assert_eq!(
+        (refused.code, refused.message().contains("page by page")),
+        (413, true),
+        "{}",
+        refused.text.len()
+    );
+    assert_eq!(world.get(&format!("{path}?limit=10")).await.names().len(), 10);
+    let partial = [("accept", "application/json;as=PartialObjectMetadataList;v=v1;g=meta.k8s.io")];
+    assert_eq!(world.ask("GET", path, &partial, b"").await.names().len(), 65);
+}
+
+#[tokio::test]
+async fn what_is_not_served_says_what_there_is_instead() {
+    let world = World::new().await;
+    for (target, why) in [
+        ("/apis/apiextensions.k8s.io/v1/customresourcedefinitions", "are fixed"),
+        ("/apis/admissionregistration.k8s.io/v1/validatingadmissionpolicies", "admission webhook"),
+        ("/apis/policy/v1/poddisruptionbudgets", "every eviction is carried out at once"),
+    ] {
+        let reply = world.get(target).await;
+        assert_eq!((reply.code, reply.message().contains(why)), (404, true), "{}", reply.text);
+    }
+    world.post(PODS, pod("web", &json!({}))).await;
+    let debugged =
+        world.patch("strategic-merge-patch", &format!("{PODS}/web/ephemeralcontainers"), json!({})).await;
+    assert_eq!((debugged.code, &debugged.body["details"]), (404, &json!({"kind": "pods"})));
+}

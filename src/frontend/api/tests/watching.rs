@@ -109,11 +109,53 @@ async fn a_watch_ends_in_time_and_says_how_far_it_was() {
 }
 
 #[tokio::test]
-async fn a_watch_that_would_stream_its_list_is_not_served() {
+async fn a_watch_that_streams_its_list_says_where_that_ends() {
     let world = World::new().await;
-    let reply = world
-        .get(&format!("{PODS}?watch=true&sendInitialEvents=true&resourceVersionMatch=NotOlderThan"))
-        .await;
-    assert_eq!(reply.code, 422);
+    world.post(PODS, pod("a", &json!({}))).await;
+    let version = world.get(PODS).await.body["metadata"]["resourceVersion"].as_str().unwrap().to_owned();
+    world.post(PODS, pod("b", &json!({}))).await;
+    let query = "sendInitialEvents=true&resourceVersionMatch=NotOlderThan&allowWatchBookmarks=true";
+    for query in
+        [query.to_owned(), format!("{query}&resourceVersion={version}"), format!("{query}&resourceVersion=0")]
+    {
+        let mut watched = Watched::begin(&world, &query, &[]).await;
+        assert_eq!(watched.next().await, told("ADDED", "a"), "{query}");
+        assert_eq!(watched.next().await, told("ADDED", "b"));
+        let end = watched.event().await;
+        assert_eq!(end["type"], "BOOKMARK");
+        assert_eq!(end["object"]["metadata"]["annotations"]["k8s.io/initial-events-end"], "true");
+        let now = world.get(PODS).await.body["metadata"]["resourceVersion"].clone();
+        assert_eq!(end["object"]["metadata"]["resourceVersion"], now);
+        let name = format!("c-{}", query.len());
+        world.post(PODS, pod(&name, &json!({}))).await;
+        assert_eq!(watched.next().await, told("ADDED", &name));
+        world.delete(&format!("{PODS}/{name}")).await;
+    }
+}
+
+#[tokio::test]
+async fn a_watch_that_wants_no_list_begins_now() {
+    let world = World::new().await;
+    world.post(PODS, pod("a", &json!({}))).await;
+    let query = "sendInitialEvents=false&resourceVersionMatch=NotOlderThan";
+    let mut watched = Watched::begin(&world, query, &[]).await;
+    world.post(PODS, pod("b", &json!({}))).await;
+    assert_eq!(watched.next().await, told("ADDED", "b"));
+}
+
+#[tokio::test]
+async fn what_a_watch_says_of_its_list_has_to_make_sense() {
+    let world = World::new().await;
+    for (query, why) in [
+        ("sendInitialEvents=true", "resourceVersionMatch: Forbidden: sendInitialEvents requires setting"),
+        ("resourceVersionMatch=NotOlderThan", "is forbidden for watch unless sendInitialEvents is provided"),
+        (
+            "sendInitialEvents=true&resourceVersionMatch=Exact",
+            "Unsupported value: \"Exact\": supported values: \"NotOlderThan\"",
+        ),
+    ] {
+        let reply = world.get(&format!("{PODS}?watch=true&{query}")).await;
+        assert_eq!((reply.code, reply.message().contains(why)), (422, true), "{}", reply.text);
+    }
     assert_eq!(world.get(&format!("{PODS}?watch=true&timeoutSeconds=x")).await.code, 400);
 }

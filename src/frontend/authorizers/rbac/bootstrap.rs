@@ -102,7 +102,7 @@ fn edit() -> Vec<Value> {
         rule(&READ, &[""], &["secrets"]),
         rule(&["impersonate"], &[""], &["serviceaccounts"]),
         rule(&WRITE, &[""], &["configmaps", "events", "pods", "secrets", "serviceaccounts", "services"]),
-        rule(&["create"], &[""], &["serviceaccounts/token"]),
+        rule(&["create"], &[""], &["pods/eviction", "serviceaccounts/token"]),
         rule(&WRITE, &["apps"], &["deployments"]),
     ]);
     rules
