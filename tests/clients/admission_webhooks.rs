@@ -19,8 +19,9 @@ fn a_configured_webhook_is_asked_from_the_next_request_on_and_its_words_reach_th
     let demo = Demo::start();
     for program in KUBECTLS.iter() {
         let admin = demo.kubectl("admin").by(program);
-        let host = "{apiVersion: v1, kind: Pod, metadata: {name: pay-host, namespace: payments-dev, labels: {app: a}}, \
-             spec: {hostNetwork: true, containers: [{name: c, image: nginx}]}}";
+        let host = "apiVersion: v1\nkind: Pod\n\
+            metadata: {name: pay-host, namespace: payments-dev, labels: {app: a}}\n\
+            spec: {hostNetwork: true, containers: [{name: c, image: nginx}]}\n";
         let before = admin.with_input(&["create", "--dry-run=server", "-f", "-"], host);
         assert_eq!(before.code, 0, "{before:?}");
         let applied = admin.with_input(&["apply", "-f", "-"], &configuration(&demo, "None"));

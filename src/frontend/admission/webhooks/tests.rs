@@ -32,7 +32,7 @@ enum Says {
     Response(Value),
     /// This, whatever was asked.
     Raw(u16, Vec<u8>),
-    /// What the first says of the first request, and the second of those after it.
+    /// That it allows the request, after so long.
     Slow(Duration),
     /// To `/fine`.
     Redirect,
