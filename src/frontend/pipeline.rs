@@ -46,8 +46,7 @@ pub(super) async fn serve(
     if !takes_body(request.method()) {
         return walk.carry_out(&frontend, &request, passed).await;
     }
-    let carried =
-        tokio::task::spawn_local(async move { walk.carry_out(&frontend, &request, passed).await });
+    let carried = tokio::task::spawn_local(async move { walk.carry_out(&frontend, &request, passed).await });
     match carried.await {
         Ok(response) => response,
         Err(ended) => match ended.try_into_panic() {

@@ -1,22 +1,28 @@
+use std::collections::VecDeque;
+
 use futures_util::stream::LocalBoxStream;
 
 use super::*;
 
-struct Watched(LocalBoxStream<'static, Bytes>);
+/// A watch, and the lines of it that came together with one that was read.
+struct Watched(LocalBoxStream<'static, Bytes>, VecDeque<Vec<u8>>);
 
 impl Watched {
     async fn begin(world: &World, query: &str, headers: &[(&str, &str)]) -> Self {
         let target = format!("{PODS}?watch=true&{query}");
         match world.answer("alice", "GET", &target, headers, Vec::new()).await.unwrap().body {
-            Body::Stream(stream) => Self(stream),
+            Body::Stream(stream) => Self(stream, VecDeque::new()),
             Body::Whole(_) => panic!("it is no stream"),
         }
     }
 
     async fn event(&mut self) -> Value {
-        let line = self.0.next().await.expect("an event");
-        assert!(line.ends_with(b"\n"));
-        serde_json::from_slice(&line).unwrap()
+        if self.1.is_empty() {
+            let lines = self.0.next().await.expect("an event");
+            assert!(lines.ends_with(b"\n"));
+            self.1.extend(lines.split_inclusive(|byte| *byte == b'\n').map(<[u8]>::to_vec));
+        }
+        serde_json::from_slice(&self.1.pop_front().unwrap()).unwrap()
     }
 
     /// What happened to which object.
@@ -58,7 +64,7 @@ async fn a_watch_from_a_version_tells_what_happened_since() {
         let event = refused.event().await;
         assert_eq!((&event["type"], &event["object"]["code"]), (&json!("ERROR"), &json!(code)));
         assert_eq!(event["object"]["reason"], reason);
-        assert!(refused.0.next().await.is_none());
+        assert!(refused.1.is_empty() && refused.0.next().await.is_none());
     }
 }
 
@@ -105,7 +111,7 @@ async fn a_watch_ends_in_time_and_says_how_far_it_was() {
     let event = watched.event().await;
     assert_eq!((&event["type"], &event["object"]["kind"]), (&json!("BOOKMARK"), &json!("Pod")));
     assert_eq!(event["object"]["metadata"]["resourceVersion"], "103");
-    assert!(watched.0.next().await.is_none());
+    assert!(watched.1.is_empty() && watched.0.next().await.is_none());
 }
 
 #[tokio::test]
