@@ -66,7 +66,7 @@ mod tests {
     fn a_line_is_written_once_for_each_version_and_kind() {
         let lines = SharedLines::default();
         assert_eq!(lines.line(1, "ADDED", || "one".into()), "one");
-        assert_eq!(lines.line(1, "ADDED", || unreachable!("it is there")), "one");
+        assert_eq!(lines.line(1, "ADDED", || "written again".into()), "one");
         assert_eq!(lines.line(1, "MODIFIED", || "another".into()), "another");
         assert_eq!(lines.line(2, "ADDED", || "two".into()), "two");
     }
