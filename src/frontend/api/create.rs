@@ -27,9 +27,7 @@ pub(super) async fn create(call: &Call<'_>, target: Target<'_>) -> Result<Answer
         return Err(ApiError::bad_request("resourceVersion should not be set on objects to be created"));
     }
     kinds::default(target.kind, &mut object);
-    // A name that the client gave is kept, whatever it would have been generated from.
-    let is_generated = meta::text(&object, "name").is_empty();
-    let object = admit(call, &target, object, write.dry_run).await?;
+    let (object, is_generated) = admit(call, &target, object, write.dry_run).await?;
     let storing = Storing::begin(call);
     let stored = keep(call, &target, object, is_generated, write.dry_run).await;
     storing.end(if write.dry_run { "dry run: would have kept" } else { "kept" }, &stored);
@@ -64,13 +62,13 @@ pub(super) fn place(target: &Target<'_>, object: &mut Value) -> Result<(), ApiEr
     Ok(())
 }
 
-/// The third stage of a new object: what comes of it is what will be stored.
+/// The third stage of a new object: what comes of it is what will be stored. Says whether its name was generated.
 async fn admit(
     call: &Call<'_>,
     target: &Target<'_>,
     object: Value,
     dry_run: bool,
-) -> Result<Value, ApiError> {
+) -> Result<(Value, bool), ApiError> {
     let mut admitting = Admitting::begin(call);
     let admitted = pass(call, target, object, dry_run, &mut admitting).await;
     admitting.end(&admitted);
@@ -83,7 +81,7 @@ async fn pass(
     object: Value,
     dry_run: bool,
     admitting: &mut Admitting<'_>,
-) -> Result<Value, ApiError> {
+) -> Result<(Value, bool), ApiError> {
     let name = meta::text(&object, "name").to_owned();
     let named = Target { name: &name, ..*target };
     let mut asked = named.attributes(call, Operation::Create, (Some(object), None), dry_run);
@@ -91,6 +89,8 @@ async fn pass(
     let mut object = asked.object.take().unwrap_or_default();
     may_grant(call, target.kind, &object, None).await?;
     place(target, &mut object)?;
+    // A name that the client or a webhook gave is kept, whatever it would have been generated from.
+    let is_generated = meta::text(&object, "name").is_empty();
     name_it(&mut object);
     kinds::default(target.kind, &mut object);
     kinds::prepare_create(target.kind, &mut object, call.now);
@@ -98,7 +98,7 @@ async fn pass(
     meta::text(&object, "name").clone_into(&mut asked.name);
     asked.object = Some(object);
     admitting.validate(&asked).await?;
-    Ok(asked.object.unwrap_or_default())
+    Ok((asked.object.unwrap_or_default(), is_generated))
 }
 
 /// Nobody grants what they have not got.
