@@ -34,7 +34,9 @@ pub(super) async fn evict(
     let dry_run = write.dry_run || asks_dry_run(&eviction);
     let eviction = admit(call, &target, eviction, dry_run).await?;
     let none = json!({});
-    let options = Delete::of(eviction.get("deleteOptions").unwrap_or(&none), call.info)?;
+    let mut options = Delete::of(eviction.get("deleteOptions").unwrap_or(&none), call.info)?;
+    // Webhooks were asked about a dry run: one that replaced the options makes no deletion of it.
+    options.dry_run |= dry_run;
     for tries in 1..=MAX_TRIES {
         let pod = target.stored(call.frontend)?;
         delete::is_expected(&target, &options, &pod)?;
