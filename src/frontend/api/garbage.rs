@@ -165,12 +165,12 @@ struct Sweep<'a> {
     queue: VecDeque<Place>,
     queued: HashSet<Place>,
     /// Owners that may be free to go.
-    waiting: Vec<Place>,
+    waiting: BTreeSet<Place>,
 }
 
 impl<'a> Sweep<'a> {
     fn begin(services: &'a Services, now: Timestamp) -> Self {
-        Self { services, now, queue: VecDeque::new(), queued: HashSet::new(), waiting: Vec::new() }
+        Self { services, now, queue: VecDeque::new(), queued: HashSet::new(), waiting: BTreeSet::new() }
     }
 
     fn dependants(&self, owner: &Value) -> Vec<Place> {
@@ -181,7 +181,7 @@ impl<'a> Sweep<'a> {
     fn went(&mut self, kind: &'static ResourceType, object: &Value) {
         let finalizers = meta::texts(object, "finalizers");
         if finalizers.iter().any(|finalizer| [FOREGROUND, ORPHAN].contains(finalizer)) {
-            self.waiting.push(place(kind, object));
+            self.waiting.insert(place(kind, object));
         }
         // What something else holds has its dependants until it is let go.
         if finalizers.is_empty() || finalizers.contains(&FOREGROUND) {
@@ -226,7 +226,7 @@ impl<'a> Sweep<'a> {
             if let Some(place) = self.queue.pop_front() {
                 self.queued.remove(&place);
                 self.again(&place, Step::Judge).await;
-            } else if let Some(place) = self.waiting.pop() {
+            } else if let Some(place) = self.waiting.pop_last() {
                 self.again(&place, Step::Release).await;
             } else {
                 return;
