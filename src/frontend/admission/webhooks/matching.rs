@@ -119,7 +119,7 @@ impl Interest {
     fn selects_namespace(&self, asked: &Attributes, storage: &Storage) -> Result<bool, ApiError> {
         let selector = self.namespaces.as_ref().map_err(ApiError::internal)?;
         // Objects of the cluster are never left out by it; a namespace is in itself.
-        if selector.is_empty() || asked.namespace.is_empty() {
+        if selector.is_empty() || (asked.namespace.is_empty() && !is_namespace(asked)) {
             return Ok(true);
         }
         if is_namespace(asked)
