@@ -2,10 +2,10 @@
 //! `foregroundDeletion`.
 //!
 //! Semantics: `k8s.io/kubernetes/pkg/controller/garbagecollector/garbagecollector.go`, which is a controller of a cluster.
-//! Here it is no controller: what follows from a request is done with the request, and unadmitted, since a cluster lets
-//! its collector do anything. An object whose owners are all gone goes; one that has another living owner loses the
-//! references to those that are gone. An owner of a kind that is not served here counts as living, as one does in a
-//! cluster whose kind nobody knows.
+//! Here it is no controller: what follows from a request is done with the request. Smaller here: it is unadmitted, where a
+//! cluster's webhooks are asked about each deletion of its collector. An object whose owners are all gone goes; one that
+//! has another living owner loses the references to those that are gone. An owner of a kind that is not served here counts
+//! as living, as one does in a cluster whose kind nobody knows.
 //!
 //! Who belongs to whom is kept beside the objects, by the UIDs of the owners, so that nothing is searched for when an
 //! object goes.
