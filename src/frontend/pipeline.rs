@@ -43,7 +43,8 @@ pub(super) async fn serve(
     let began = Instant::now();
     let walk = Walk::new(&request, (frontend.clock)(), began);
     let passed = walk.through(&frontend, &request, payload).await;
-    if !takes_body(request.method()) {
+    // What breaks off is answered at once: actix closes a connection whose request ends in nonsense while it is served.
+    if !takes_body(request.method()) || !matches!(passed, Ok(Passed::Received { .. })) {
         return walk.carry_out(&frontend, &request, passed).await;
     }
     let carried = tokio::task::spawn_local(async move { walk.carry_out(&frontend, &request, passed).await });

@@ -12,7 +12,7 @@ use super::{Call, garbage, kinds, meta, negotiate, represent};
 use crate::frontend::admission::Operation;
 use crate::frontend::resources::ResourceType;
 use crate::frontend::status::ApiError;
-use crate::frontend::storage::{Object, StorageError};
+use crate::frontend::storage::Object;
 
 /// How many generated names are tried.
 const MAX_GENERATED: usize = 8;
@@ -27,10 +27,7 @@ pub(super) async fn create(call: &Call<'_>, target: Target<'_>) -> Result<Answer
         return Err(ApiError::bad_request("resourceVersion should not be set on objects to be created"));
     }
     kinds::default(target.kind, &mut object);
-    let (object, is_generated) = admit(call, &target, object, write.dry_run).await?;
-    let storing = Storing::begin(call);
-    let stored = keep(call, &target, object, is_generated, write.dry_run).await;
-    storing.end(if write.dry_run { "dry run: would have kept" } else { "kept" }, &stored);
+    let stored = admit_and_keep(call, &target, object, write.dry_run).await;
     let stored = stored?;
     if !write.dry_run {
         note(call, target.kind, &stored, "created");
@@ -123,35 +120,49 @@ fn name_it(object: &mut Value) {
     }
 }
 
+/// The third stage, and storage. Where chance gave a name that there is, it has another chance, from the beginning: what is
+/// stored was judged under the name that it has.
+async fn admit_and_keep(
+    call: &Call<'_>,
+    target: &Target<'_>,
+    mut object: Value,
+    dry_run: bool,
+) -> Result<Object, ApiError> {
+    for tries in 1.. {
+        let may_be_generated = meta::text(&object, "name").is_empty() && tries < MAX_GENERATED;
+        let again = may_be_generated.then(|| object.clone());
+        let (admitted, is_generated) = admit(call, target, object, dry_run).await?;
+        let storing = Storing::begin(call);
+        let stored = keep(call, target, admitted, dry_run).await;
+        match (&stored, again) {
+            (Err(error), Some(again)) if is_generated && error.reason == "AlreadyExists" => object = again,
+            _ => {
+                storing.end(if dry_run { "dry run: would have kept" } else { "kept" }, &stored);
+                return stored;
+            }
+        }
+    }
+    Err(ApiError::already_exists(target.kind, ""))
+}
+
 async fn keep(
     call: &Call<'_>,
     target: &Target<'_>,
     object: Value,
-    is_generated: bool,
     dry_run: bool,
 ) -> Result<Object, ApiError> {
     let storage = &call.frontend.storage;
-    let mut given = call.frontend.addresses.give(storage, target.kind, object).await?;
-    let object = &mut given.object;
-    for _ in 0..MAX_GENERATED {
-        let name = meta::text(object, "name").to_owned();
-        let named = Target { name: &name, ..*target };
-        if dry_run {
-            return match storage.get(target.kind, target.namespace, &name) {
-                None => Ok(Object::new(object.clone())),
-                Some(_) => Err(ApiError::already_exists(target.kind, &name)),
-            };
-        }
-        match storage.create_within(target.kind, target.namespace, &name, object.clone()).await {
-            // Chance gave a name that there is: another chance.
-            Err(StorageError::AlreadyExists) if is_generated => {
-                meta::remove(object, "name");
-                name_it(object);
-            }
-            kept => return kept.map_err(|error| named.refused(error)),
-        }
+    let given = call.frontend.addresses.give(storage, target.kind, object).await?;
+    let name = meta::text(&given.object, "name").to_owned();
+    let named = Target { name: &name, ..*target };
+    if dry_run {
+        return match storage.get(target.kind, target.namespace, &name) {
+            None => Ok(Object::new(given.object.clone())),
+            Some(_) => Err(ApiError::already_exists(target.kind, &name)),
+        };
     }
-    Err(ApiError::already_exists(target.kind, meta::text(object, "name")))
+    let kept = storage.create_within(target.kind, target.namespace, &name, given.object.clone()).await;
+    kept.map_err(|error| named.refused(error))
 }
 
 /// Has a pod's log say what happened to it.

@@ -2,9 +2,9 @@
 //! in it.
 //!
 //! Semantics: `k8s.io/apiserver/pkg/endpoints/handlers/delete.go` and `.../registry/generic/registry/store.go`. Smaller
-//! here: there is no grace period; and what is in a namespace goes with the request that deletes it, unadmitted as for the
-//! namespace controller. What becomes of dependants is in `garbage`; those of a namespace itself are deleted whatever is
-//! asked for. The answer is the object, where an API server has a Status for some kinds.
+//! here: there is no grace period; and what is in a namespace goes with the request that deletes it, and unadmitted, where
+//! a cluster has its namespace controller ask. What becomes of dependants is in `garbage`; those of a namespace itself are
+//! deleted whatever is asked for. The answer is the object, where an API server has a Status for some kinds.
 
 use jiff::Timestamp;
 use serde_json::Value;

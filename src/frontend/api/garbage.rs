@@ -2,10 +2,10 @@
 //! `foregroundDeletion`.
 //!
 //! Semantics: `k8s.io/kubernetes/pkg/controller/garbagecollector/garbagecollector.go`, which is a controller of a cluster.
-//! Here it is no controller: what follows from a request is done with the request. Smaller here: it is unadmitted, where a
-//! cluster's webhooks are asked about each deletion of its collector. An object whose owners are all gone goes; one that
-//! has another living owner loses the references to those that are gone. An owner of a kind that is not served here counts
-//! as living, as one does in a cluster whose kind nobody knows.
+//! Here it is no controller: what follows from a request is done with the request. Each deletion is admitted, as that
+//! of a cluster's collector; what is refused stays, until the next start looks at it again. An object whose owners are all
+//! gone goes; one that has another living owner loses the references to those that are gone. An owner of a kind that is
+//! not served here counts as living, as one does in a cluster whose kind nobody knows.
 //!
 //! Who belongs to whom is kept beside the objects, by the UIDs of the owners, so that nothing is searched for when an
 //! object goes.
@@ -14,18 +14,26 @@ use std::collections::{BTreeSet, HashMap, HashSet, VecDeque};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use jiff::Timestamp;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::delete::{finish_namespace_of, forget, mark};
+use super::stages::is_namespace;
 use super::{Services, meta};
+use crate::frontend::admission::{Attributes, Operation, Record};
+use crate::frontend::authn::{group_names, user_name};
 use crate::frontend::resources::{RESOURCES, ResourceType};
+use crate::frontend::status::ApiError;
 use crate::frontend::storage::{Object, Preconditions, Storage, StorageError};
+use crate::model::Subject;
 
 /// The finalizer of an owner that goes after its dependants.
 pub(super) const FOREGROUND: &str = "foregroundDeletion";
 
 /// The finalizer of an owner that leaves its dependants behind.
 pub(super) const ORPHAN: &str = "orphan";
+
+/// As whom a cluster's collector deletes: the namespace and the name of its ServiceAccount.
+const COLLECTOR: (&str, &str) = ("kube-system", "generic-garbage-collector");
 
 /// How often a change is tried again because another came between.
 const MAX_TRIES: usize = 100;
@@ -243,8 +251,14 @@ impl<'a> Sweep<'a> {
                 Step::Judge => self.judge(kind, &object).await,
                 Step::Release => self.release(kind, &object).await,
             };
-            if !matches!(done, Err(StorageError::Conflict(_))) {
-                return;
+            match done {
+                Err(StorageError::Conflict(_)) => {}
+                Err(error @ StorageError::Unwritable(_)) => {
+                    // The next start looks at it again.
+                    tracing::warn!(%error, resource = place.resource, name = place.name, "what has lost its owner stays");
+                    return;
+                }
+                _ => return,
             }
         }
     }
@@ -273,6 +287,18 @@ impl<'a> Sweep<'a> {
         if meta::is_going(object) {
             return Ok(());
         }
+        if let Err(refused) = self.admit(kind, object).await {
+            let (namespace, name) = (meta::text(object, "namespace"), meta::text(object, "name"));
+            let kind = kind.kind;
+            tracing::warn!(
+                kind,
+                namespace,
+                name,
+                why = refused.message,
+                "what has lost its owner may not be deleted"
+            );
+            return Ok(());
+        }
         let mut marked = object.clone();
         let dependants = self.dependants(object);
         if is_waited_for && !dependants.is_empty() {
@@ -297,6 +323,29 @@ impl<'a> Sweep<'a> {
             self.lost_dependant(kind, &marked);
         }
         Ok(())
+    }
+
+    /// The third stage of a deletion, which a cluster's collector asks for as anybody else does.
+    async fn admit(&self, kind: &'static ResourceType, object: &Value) -> Result<(), ApiError> {
+        let text = |field| meta::text(object, field).to_owned();
+        let mut groups = group_names(COLLECTOR.0);
+        groups.push("system:authenticated".to_owned());
+        let subject = Subject { user: user_name(COLLECTOR.0, COLLECTOR.1), groups, ..Subject::default() };
+        let mut asked = Attributes {
+            operation: Operation::Delete,
+            kind,
+            subresource: String::new(),
+            namespace: if is_namespace(kind) { text("name") } else { text("namespace") },
+            name: text("name"),
+            object: None,
+            old: Some(Object::new(object.clone())),
+            subject,
+            dry_run: false,
+            options: json!({"apiVersion": "meta.k8s.io/v1", "kind": "DeleteOptions"}),
+        };
+        let mut record = Record::default();
+        self.services.admission.mutate(&mut asked, &mut record).await?;
+        self.services.admission.validate(&asked, &mut record).await
     }
 
     /// Whether a dependant waits for its own dependants already.

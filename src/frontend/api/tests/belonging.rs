@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::frontend::api::garbage;
+use crate::frontend::storage::Preconditions;
 
 const MAPS: &str = "/api/v1/namespaces/default/configmaps";
 const ACCOUNTS: &str = "/api/v1/namespaces/default/serviceaccounts";
@@ -226,4 +227,24 @@ async fn owners_and_ways_to_delete_have_to_be_in_order() {
     world.owned("child", json!([owner(&root)])).await;
     let gone = world.delete(&format!("{path}?propagationPolicy=Orphan&gracePeriodSeconds=0")).await;
     assert_eq!((gone.code, world.maps().await), (200, vec!["child".to_owned()]));
+}
+
+#[tokio::test]
+async fn what_admission_does_not_let_go_stays_though_its_owner_is_gone() {
+    let world = World::new().await;
+    let root = world.account("root").await;
+    world.owned("free", json!([owner(&root)])).await;
+    let kept = world.owned("kept", json!([owner(&root)])).await;
+    let mut labelled = kept.clone();
+    labelled["metadata"]["labels"] = json!({"refuse": "yes"});
+    let maps = crate::frontend::resources::find("", "configmaps").unwrap();
+    let whatever = Preconditions::default();
+    world.services.storage.update(maps, "default", "kept", &whatever, labelled).await.unwrap();
+    assert_eq!(world.delete(&format!("{ACCOUNTS}/root")).await.code, 200);
+    assert_eq!(world.maps().await, ["kept"]);
+    // As whoever may change it would have it deleted: by an owner that is not there.
+    let orphaned = json!({"metadata": {"ownerReferences": [{"apiVersion": "v1", "kind": "ConfigMap", "name": "none", "uid": "none"}]}});
+    let patched = world.patch("merge-patch", &format!("{MAPS}/kept"), orphaned).await;
+    assert_eq!(patched.code, 403, "the test's plugin refuses every change of it: {}", patched.text);
+    assert_eq!(world.maps().await, ["kept"]);
 }

@@ -210,3 +210,18 @@ async fn a_token_is_issued_for_an_account_and_what_it_is_bound_to() {
     let issued = world.post(&path, bound("own")).await;
     assert_eq!(issued.body["spec"]["boundObjectRef"]["uid"], own.body["metadata"]["uid"]);
 }
+
+#[tokio::test]
+async fn a_name_that_admission_gave_is_kept_or_is_taken_and_no_object_is_without_one() {
+    let world = World::new().await;
+    let maps = "/api/v1/namespaces/default/configmaps";
+    for metadata in [json!({}), json!({"generateName": "job-"})] {
+        let mut sent = json!({"metadata": metadata});
+        sent["metadata"]["labels"] = json!({"call": "fixed"});
+        world.delete(maps).await;
+        assert_eq!(world.post(maps, sent.clone()).await.code, 201);
+        let again = world.post(maps, sent).await;
+        assert_eq!((again.code, &again.body["reason"]), (409, &json!("AlreadyExists")), "{}", again.text);
+        assert_eq!(world.get(maps).await.names(), ["fixed"]);
+    }
+}

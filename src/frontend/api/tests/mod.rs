@@ -43,7 +43,8 @@ impl Trace for Left {
     }
 }
 
-/// Gives whatever has the label `mutate` another one, and refuses what has the label `refuse`.
+/// Gives whatever has the label `mutate` another one and what has the label `call` that name, and refuses what has the
+/// label `refuse`.
 struct Plugins;
 
 impl Admit for Plugins {
@@ -56,6 +57,11 @@ impl Admit for Plugins {
             && object.pointer("/metadata/labels/mutate").is_some()
         {
             object["metadata"]["labels"]["mutated"] = asked.kind.singular.into();
+        }
+        if let Some(object) = &mut asked.object
+            && let Some(name) = object.pointer("/metadata/labels/call").cloned()
+        {
+            object["metadata"]["name"] = name;
         }
         Box::pin(async { Ok(()) })
     }
